@@ -1,0 +1,4 @@
+//! trading-telemetry
+pub mod clock;
+pub mod metrics;
+pub mod orders;

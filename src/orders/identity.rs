@@ -1,0 +1,43 @@
+//! The identity of an order: a value of the OpenTelemetry [`Context`], where the log line, child spans, exemplars,
+//! alerts and baggage all read it.
+
+use std::sync::Arc;
+
+use opentelemetry::Context;
+use opentelemetry::trace::{SpanContext, TraceContextExt};
+
+/// What everything inside an order span carries.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    pub(crate) order_id: Arc<str>,
+    pub(crate) symbol: Option<Arc<str>>,
+    pub(crate) strategy: Option<Arc<str>>,
+}
+
+impl Identity {
+    /// The order's id.
+    pub fn order_id(&self) -> &str {
+        &self.order_id
+    }
+
+    /// The instrument that is traded, where the order span names it.
+    pub fn symbol(&self) -> Option<&str> {
+        self.symbol.as_deref()
+    }
+
+    /// The strategy that sent the order, where the order span names it.
+    pub fn strategy(&self) -> Option<&str> {
+        self.strategy.as_deref()
+    }
+
+    /// Calls `read` with the current order's identity and the current span. Neither allocates nor locks.
+    pub(crate) fn with_current<T>(read: impl FnOnce(Option<&Self>, Option<&SpanContext>) -> T) -> T {
+        Context::map_current(|context| {
+            if context.has_active_span() {
+                read(context.get::<Self>(), Some(context.span().span_context()))
+            } else {
+                read(context.get::<Self>(), None)
+            }
+        })
+    }
+}
