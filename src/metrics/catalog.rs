@@ -144,6 +144,17 @@ impl Instrument {
         }
     }
 
+    /// The most series that the instrument can have where each free label takes at most `cap` values and `other`.
+    pub(crate) fn max_series(&self, cap: usize) -> usize {
+        self.labels
+            .iter()
+            .map(|label| match label.values {
+                Values::Closed(values) => values.len(),
+                Values::Free => cap + 1,
+            })
+            .product()
+    }
+
     /// Whether a start-up 0 would be a lie: the value is a point in time.
     pub fn is_timestamp(&self) -> bool {
         self.name.ends_with("_timestamp_seconds") || self.name == "process_start_time_seconds"
@@ -153,6 +164,32 @@ impl Instrument {
 /// The row of that name, or `None`.
 pub fn find(name: &str) -> Option<&'static Instrument> {
     CATALOG.iter().find(|row| row.name == name)
+}
+
+/// The row of that name, for constants: a misspelt name does not compile.
+pub(crate) const fn named(name: &str) -> &'static Instrument {
+    let mut index = 0;
+    while index < CATALOG.len() {
+        if same(CATALOG[index].name.as_bytes(), name.as_bytes()) {
+            return &CATALOG[index];
+        }
+        index += 1;
+    }
+    panic!("no such instrument in the catalogue")
+}
+
+const fn same(left: &[u8], right: &[u8]) -> bool {
+    if left.len() != right.len() {
+        return false;
+    }
+    let mut index = 0;
+    while index < left.len() {
+        if left[index] != right[index] {
+            return false;
+        }
+        index += 1;
+    }
+    true
 }
 
 const fn closed(name: &'static str, values: &'static [&'static str]) -> Label {
@@ -180,7 +217,7 @@ const CHANNEL: Label = closed("channel", &["log", "slack", "telegram", "alertman
 
 /// Every built-in instrument, in the order of the scrape.
 #[rustfmt::skip]
-pub static CATALOG: &[Instrument] = &[
+pub const CATALOG: &[Instrument] = &[
     row("trading_system_info", Info, System, &[free("version"), free("environment"), free("broker")], "Trading system information"),
     row("trading_orders_total", Counter, Orders,
         &[closed("side", Side::VALUES), closed("order_type", OrderType::VALUES), STRATEGY, closed("status", OrderStatus::VALUES)],

@@ -1,0 +1,103 @@
+//! Bound handles: what a typed group records into. No call here allocates, does I/O or panics; the only lock is the
+//! SDK's own inside one histogram series.
+
+use std::sync::Arc;
+
+use opentelemetry::metrics::{BoundCounter, BoundGauge, BoundHistogram};
+
+use super::exemplars::in_sampled_order;
+use super::series::Series;
+
+/// A counter of events.
+#[derive(Clone, Debug)]
+pub(crate) struct Count {
+    pub(crate) bound: BoundCounter<u64>,
+    pub(crate) series: Arc<Series>,
+}
+
+impl Count {
+    #[inline]
+    pub(crate) fn increment(&self) {
+        self.bound.add(1);
+        self.series.touch();
+        in_sampled_order(|order, span| {
+            if let Some(slot) = self.series.slot(0) {
+                slot.offer(1.0, order, span);
+            }
+        });
+    }
+}
+
+/// A counter of an amount, in the instrument's unit.
+#[derive(Clone, Debug)]
+pub(crate) struct Amount {
+    pub(crate) bound: BoundCounter<f64>,
+    pub(crate) series: Arc<Series>,
+}
+
+impl Amount {
+    #[inline]
+    pub(crate) fn add(&self, value: f64) {
+        if value < 0.0 {
+            self.series.refuse(value);
+            return;
+        }
+        if !self.series.admits(value) {
+            return;
+        }
+        self.bound.add(value);
+        self.series.touch();
+        in_sampled_order(|order, span| {
+            if let Some(slot) = self.series.slot(0) {
+                slot.offer(value, order, span);
+            }
+        });
+    }
+}
+
+/// A gauge.
+#[derive(Clone, Debug)]
+pub(crate) struct Level {
+    pub(crate) bound: BoundGauge<f64>,
+    pub(crate) series: Arc<Series>,
+}
+
+impl Level {
+    /// Records the value and says whether it was admitted.
+    #[inline]
+    pub(crate) fn record(&self, value: f64) -> bool {
+        if !self.series.admits(value) {
+            return false;
+        }
+        self.bound.record(value);
+        self.series.touch();
+        true
+    }
+}
+
+/// A histogram.
+#[derive(Clone, Debug)]
+pub(crate) struct Distribution {
+    pub(crate) bound: BoundHistogram<f64>,
+    pub(crate) series: Arc<Series>,
+    pub(crate) bounds: &'static [f64],
+}
+
+impl Distribution {
+    /// Records the value and says whether it was admitted.
+    #[inline]
+    pub(crate) fn record(&self, value: f64) -> bool {
+        if !self.series.admits(value) {
+            return false;
+        }
+        self.bound.record(value);
+        self.series.touch();
+        in_sampled_order(|order, span| {
+            let bucket = self.bounds.partition_point(|bound| *bound < value);
+            if let Some(slot) = self.series.slot(bucket) {
+                slot.offer(value, order, span);
+            }
+        });
+        true
+    }
+}

@@ -1,0 +1,152 @@
+//! Risk checks, day trades, circuit breakers and the kill switch.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+
+use crate::metrics::bound::{Count, Level};
+use crate::metrics::caps::{Capped, MAX_FREE_VALUES};
+use crate::metrics::catalog::{self, Instrument};
+use crate::metrics::labels::RiskResult;
+use crate::metrics::latch::{Latch, Latched, Waker, Worse};
+use crate::metrics::registry::Registry;
+
+const CHECKS: &Instrument = catalog::named("trading_risk_checks_total");
+const PDT: &Instrument = catalog::named("trading_pdt_trades_used");
+const TRIPPED: &Instrument = catalog::named("trading_circuit_breakers_tripped");
+const KILL_SWITCH: &Instrument = catalog::named("trading_kill_switch_active");
+const BREAKER: &Instrument = catalog::named("trading_circuit_breaker_tripped");
+const OVER_CAP: &Instrument = catalog::named("trading_telemetry_over_cap_total");
+
+/// A gauge whose changes wake the alerts.
+#[derive(Debug)]
+struct Watched {
+    level: Level,
+    latch: Latch,
+    waker: Arc<Waker>,
+}
+
+impl Watched {
+    fn new(level: Level, waker: &Arc<Waker>) -> Self {
+        Self { level, latch: Latch::new(Worse::Higher), waker: Arc::clone(waker) }
+    }
+
+    fn record(&self, value: f64) {
+        if self.level.record(value) && self.latch.set(value) {
+            self.waker.wake();
+        }
+    }
+}
+
+/// Risk checks, day trades, circuit breakers and the kill switch.
+#[derive(Debug)]
+pub struct Risk {
+    checks: Box<[Count]>,
+    pdt: Watched,
+    kill_switch: Watched,
+    breakers: Arc<Breakers>,
+    registry: Arc<Registry>,
+}
+
+#[derive(Debug)]
+struct Breakers {
+    count: Watched,
+    each: Capped<BreakerState>,
+    tripped: AtomicU32,
+}
+
+#[derive(Debug)]
+struct BreakerState {
+    level: Level,
+    tripped: AtomicBool,
+}
+
+/// One circuit breaker, by name: get it once, keep it, clone it freely.
+#[derive(Clone, Debug)]
+pub struct Breaker {
+    state: Arc<BreakerState>,
+    all: Arc<Breakers>,
+}
+
+impl Breaker {
+    /// Sets the breaker, and with it the number of tripped ones. A change wakes the alerts, which costs a system call.
+    pub fn set(&self, tripped: bool) {
+        self.state.level.record(f64::from(u8::from(tripped)));
+        let was = self.state.tripped.swap(tripped, Ordering::AcqRel);
+        if tripped && !was {
+            self.all.tripped.fetch_add(1, Ordering::AcqRel);
+        } else if was && !tripped {
+            self.all.tripped.fetch_sub(1, Ordering::AcqRel);
+        }
+        // Two threads may arrive in the other order than their changes: the last one to leave has seen the last number.
+        loop {
+            let number = self.all.tripped.load(Ordering::Acquire);
+            self.all.count.record(f64::from(number));
+            if self.all.tripped.load(Ordering::Acquire) == number {
+                break;
+            }
+        }
+    }
+}
+
+impl Risk {
+    pub(crate) fn new(registry: &Arc<Registry>, waker: &Arc<Waker>) -> Self {
+        let over_cap = registry.count(OVER_CAP, &["breaker"]).bound;
+        Self {
+            checks: RiskResult::VALUES.iter().map(|result| registry.count(CHECKS, &[result])).collect(),
+            pdt: Watched::new(registry.level(PDT, &[]), waker),
+            kill_switch: Watched::new(registry.level(KILL_SWITCH, &[]), waker),
+            breakers: Arc::new(Breakers {
+                count: Watched::new(registry.level(TRIPPED, &[]), waker),
+                each: Capped::new("breaker", MAX_FREE_VALUES, over_cap),
+                tripped: AtomicU32::new(0),
+            }),
+            registry: Arc::clone(registry),
+        }
+    }
+
+    /// Counts a risk check by its result.
+    #[inline]
+    pub fn check(&self, result: RiskResult) {
+        if let Some(count) = self.checks.get(result as usize) {
+            count.increment();
+        }
+    }
+
+    /// Sets the number of day trades used in the rolling window of five days (at most 3 are allowed). A change wakes
+    /// the alerts, which costs a system call.
+    pub fn pdt_trades_used(&self, used: u32) {
+        self.pdt.record(f64::from(used));
+    }
+
+    /// Sets the kill switch. A change wakes the alerts, which costs a system call.
+    pub fn kill_switch(&self, active: bool) {
+        self.kill_switch.record(f64::from(u8::from(active)));
+    }
+
+    /// The circuit breaker of that name. Takes a lock and a look-up: get it once.
+    pub fn breaker(&self, name: &str) -> Breaker {
+        let state = self.breakers.each.get(name, |name| BreakerState {
+            level: self.registry.level(BREAKER, &[name]),
+            tripped: AtomicBool::new(false),
+        });
+        Breaker { state, all: Arc::clone(&self.breakers) }
+    }
+
+    /// Sets the number of tripped circuit breakers, for a service that knows only the number and names none with
+    /// [`Self::breaker`].
+    pub fn circuit_breakers_tripped(&self, tripped: u32) {
+        self.breakers.count.record(f64::from(tripped));
+    }
+
+    /// The last value and the worst since this was last called of each series whose changes wake the alerts, with
+    /// the name of its instrument.
+    pub(crate) fn take_latched(&self, mut each: impl FnMut(&'static Instrument, Latched)) {
+        for (row, watched) in
+            [(PDT, &self.pdt), (KILL_SWITCH, &self.kill_switch), (TRIPPED, &self.breakers.count)]
+        {
+            if let Some(latched) = watched.latch.take() {
+                each(row, latched);
+            }
+        }
+    }
+}

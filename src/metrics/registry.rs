@@ -1,0 +1,198 @@
+//! The private provider: every instrument of the catalogue, its series and what is remembered of them.
+//!
+//! Only this crate's callbacks run in it, so no service can hang or poison its collection.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use opentelemetry::KeyValue;
+use opentelemetry::metrics::{BoundCounter, Counter, Gauge, Histogram, Meter, MeterProvider};
+use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::error::OTelSdkError;
+use opentelemetry_sdk::metrics::{self as sdk, Aggregation, SdkMeterProvider, Stream};
+
+use super::bound::{Amount, Count, Distribution, Level};
+use super::caps::MAX_FREE_VALUES;
+use super::catalog::{self, CATALOG, Group, Instrument, Kind};
+use super::reader::SharedReader;
+use super::series::{GroupState, InstrumentState, Series};
+
+const REFUSED: &Instrument = catalog::named("trading_telemetry_refused_values_total");
+
+/// Every series of an instrument by its attributes, sorted by key as the SDK keeps them.
+pub(crate) type SeriesByAttributes = HashMap<Vec<KeyValue>, Arc<Series>>;
+
+/// The catalogue's provider.
+#[derive(Debug)]
+pub(crate) struct Registry {
+    provider: SdkMeterProvider,
+    meter: Meter,
+    reader: SharedReader,
+    groups: HashMap<Group, Arc<GroupState>>,
+    instruments: Mutex<HashMap<&'static str, Arc<InstrumentState>>>,
+    series: Mutex<HashMap<&'static str, SeriesByAttributes>>,
+}
+
+impl Registry {
+    pub(crate) fn new(
+        resource: Resource,
+        published: &[Group],
+        max_strategies: usize,
+    ) -> Result<Self, OTelSdkError> {
+        let reader = SharedReader::new()?;
+        let provider = SdkMeterProvider::builder()
+            .with_resource(resource)
+            .with_reader(reader.clone())
+            .with_view(move |instrument: &sdk::Instrument| view(instrument, max_strategies))
+            .build();
+        let groups = Group::ALL
+            .iter()
+            .map(|group| {
+                let listed = !group.is_optional() || published.contains(group);
+                (*group, Arc::new(GroupState::new(*group, listed)))
+            })
+            .collect();
+        let meter = provider.meter("trading_telemetry");
+        Ok(Self {
+            provider,
+            meter,
+            reader,
+            groups,
+            instruments: Mutex::default(),
+            series: Mutex::default(),
+        })
+    }
+
+    pub(crate) fn meter(&self) -> &Meter {
+        &self.meter
+    }
+
+    pub(crate) fn reader(&self) -> &SharedReader {
+        &self.reader
+    }
+
+    pub(crate) fn provider(&self) -> &SdkMeterProvider {
+        &self.provider
+    }
+
+    pub(crate) fn is_published(&self, group: Group) -> bool {
+        self.groups.get(&group).is_some_and(|state| state.is_published())
+    }
+
+    /// Reads the series of one instrument.
+    pub(crate) fn with_series<T>(&self, name: &str, read: impl FnOnce(Option<&SeriesByAttributes>) -> T) -> T {
+        read(lock(&self.series).get(name))
+    }
+
+    /// A counter of events with these label values, in the order of the row. It is on the scrape at 0 from now on.
+    pub(crate) fn count(&self, row: &'static Instrument, values: &[&str]) -> Count {
+        let attributes = attributes(row, values);
+        let bound = self.counter(row).bind(&attributes);
+        bound.add(0);
+        Count { bound, series: self.series(row, attributes) }
+    }
+
+    /// A counter of an amount with these label values. It is on the scrape at 0 from now on.
+    pub(crate) fn amount(&self, row: &'static Instrument, values: &[&str]) -> Amount {
+        let attributes = attributes(row, values);
+        let counter: Counter<f64> = self.meter.f64_counter(row.otel_name()).with_description(row.help).build();
+        let bound = counter.bind(&attributes);
+        bound.add(0.0);
+        Amount { bound, series: self.series(row, attributes) }
+    }
+
+    /// A gauge with these label values. It is on the scrape at 0 from now on unless it is a point in time.
+    pub(crate) fn level(&self, row: &'static Instrument, values: &[&str]) -> Level {
+        let attributes = attributes(row, values);
+        let gauge: Gauge<f64> = self.meter.f64_gauge(row.otel_name()).with_description(row.help).build();
+        let bound = gauge.bind(&attributes);
+        bound.record(0.0);
+        Level { bound, series: self.series(row, attributes) }
+    }
+
+    /// A histogram with these label values. Exposition fills in the zeros of one that was never recorded.
+    pub(crate) fn distribution(&self, row: &'static Instrument, values: &[&str]) -> Distribution {
+        let attributes = attributes(row, values);
+        let histogram: Histogram<f64> =
+            self.meter.f64_histogram(row.otel_name()).with_description(row.help).build();
+        let bounds = match row.kind {
+            Kind::Histogram(bounds) => bounds,
+            _ => &[],
+        };
+        Distribution { bound: histogram.bind(&attributes), series: self.series(row, attributes), bounds }
+    }
+
+    /// The remembered series of these attributes, made where there is none.
+    pub(crate) fn series(&self, row: &'static Instrument, attributes: Vec<KeyValue>) -> Arc<Series> {
+        let instrument = self.instrument(row);
+        let mut all = lock(&self.series);
+        let series = all.entry(row.name).or_default().entry(attributes);
+        Arc::clone(series.or_insert_with(|| Arc::new(Series::new(instrument))))
+    }
+
+    fn instrument(&self, row: &'static Instrument) -> Arc<InstrumentState> {
+        if let Some(known) = lock(&self.instruments).get(row.name) {
+            return Arc::clone(known);
+        }
+        let group = self.groups.get(&row.group).map_or_else(
+            || Arc::new(GroupState::new(row.group, true)),
+            Arc::clone,
+        );
+        let state = Arc::new(InstrumentState::new(row, group, self.refused(row)));
+        Arc::clone(lock(&self.instruments).entry(row.name).or_insert(state))
+    }
+
+    /// Where refused values of the instrument are counted: only a float can be refused.
+    fn refused(&self, row: &'static Instrument) -> Option<BoundCounter<u64>> {
+        let takes_floats = match row.kind {
+            Kind::Gauge | Kind::Histogram(_) => row.group.is_optional(),
+            Kind::Counter => row.name.contains("_dollars"),
+            Kind::Info => false,
+        };
+        takes_floats.then(|| {
+            let bound = self.counter(REFUSED).bind(&attributes(REFUSED, &[row.name]));
+            bound.add(0);
+            bound
+        })
+    }
+
+    fn counter(&self, row: &'static Instrument) -> Counter<u64> {
+        self.meter.u64_counter(row.otel_name()).with_description(row.help).build()
+    }
+}
+
+/// The explicit buckets and the cardinality limit of a catalogue instrument. The limit is what the label sets and the
+/// caps can make, so that the SDK's own overflow series never appears.
+fn view(instrument: &sdk::Instrument, max_strategies: usize) -> Option<Stream> {
+    let row = CATALOG.iter().find(|row| row.otel_name() == instrument.name())?;
+    let cap = if row.labels.iter().any(|label| label.name == "strategy") {
+        max_strategies
+    } else {
+        MAX_FREE_VALUES
+    };
+    let stream = Stream::builder().with_cardinality_limit(row.max_series(cap) + 1);
+    let stream = match row.kind {
+        Kind::Histogram(bounds) => stream.with_aggregation(Aggregation::ExplicitBucketHistogram {
+            boundaries: bounds.to_vec(),
+            record_min_max: false,
+        }),
+        _ => stream,
+    };
+    stream.build().ok()
+}
+
+/// Label values in the order of the row as attributes sorted by key: the SDK then keeps one entry a series, not two.
+pub(crate) fn attributes(row: &Instrument, values: &[&str]) -> Vec<KeyValue> {
+    let mut attributes: Vec<_> = row
+        .labels
+        .iter()
+        .zip(values)
+        .map(|(label, value)| KeyValue::new(label.name, (*value).to_owned()))
+        .collect();
+    attributes.sort_unstable_by(|left, right| left.key.cmp(&right.key));
+    attributes
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,155 @@
+//! What this crate remembers of a series beside the SDK's aggregation: whether and when it was recorded, and its
+//! exemplars.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+
+use opentelemetry::metrics::BoundCounter;
+
+use super::catalog::{Group, Instrument, Kind};
+use super::exemplars::Slot;
+
+const RECORDED: u8 = 1;
+const FRESH: u8 = 2;
+const REFUSED: u8 = 4;
+
+/// A group's place in the scrape.
+#[derive(Debug)]
+pub(crate) struct GroupState {
+    group: Group,
+    published: AtomicBool,
+}
+
+impl GroupState {
+    pub(crate) fn new(group: Group, published: bool) -> Self {
+        Self { group, published: AtomicBool::new(published) }
+    }
+
+    pub(crate) fn is_published(&self) -> bool {
+        self.published.load(Ordering::Relaxed)
+    }
+
+    /// Figures are never thrown away: recording into a group that `metrics.groups` leaves out publishes it.
+    fn publish(&self, instrument: &Instrument) {
+        if !self.published.swap(true, Ordering::Relaxed) {
+            tracing::warn!(
+                target: "trading_telemetry",
+                group = self.group.as_str(),
+                instrument = instrument.name,
+                hint = "add the group to metrics.groups, or record it in its owner process alone",
+                "metrics_group_not_listed"
+            );
+        }
+    }
+}
+
+/// What all series of an instrument share.
+#[derive(Debug)]
+pub(crate) struct InstrumentState {
+    pub(crate) row: &'static Instrument,
+    pub(crate) group: Arc<GroupState>,
+    refused: Option<BoundCounter<u64>>,
+    told_refused: AtomicBool,
+}
+
+impl InstrumentState {
+    pub(crate) fn new(
+        row: &'static Instrument,
+        group: Arc<GroupState>,
+        refused: Option<BoundCounter<u64>>,
+    ) -> Self {
+        Self { row, group, refused, told_refused: AtomicBool::new(false) }
+    }
+
+    fn refuse(&self, value: f64) {
+        if let Some(refused) = &self.refused {
+            refused.add(1);
+        }
+        if !self.told_refused.swap(true, Ordering::Relaxed) {
+            tracing::warn!(
+                target: "trading_telemetry",
+                instrument = self.row.name,
+                value = %value,
+                hint = "record a finite number; further refusals are counted in trading_telemetry_refused_values_total",
+                "metric_value_refused"
+            );
+        }
+    }
+}
+
+/// One series of the catalogue.
+#[derive(Debug)]
+pub(crate) struct Series {
+    instrument: Arc<InstrumentState>,
+    mark: AtomicU8,
+    /// One for a counter, one a bucket for a histogram, none for a gauge.
+    exemplars: Box<[Slot]>,
+}
+
+/// What became of a series since it was last asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Activity {
+    /// This process has recorded it at least once.
+    pub(crate) ever: bool,
+    /// It was recorded since the last time that this was asked.
+    pub(crate) fresh: bool,
+    /// A value was refused since the last time that this was asked.
+    pub(crate) refused: bool,
+}
+
+impl Series {
+    pub(crate) fn new(instrument: Arc<InstrumentState>) -> Self {
+        let slots = match instrument.row.kind {
+            Kind::Counter => 1,
+            Kind::Histogram(bounds) => bounds.len() + 1,
+            Kind::Info | Kind::Gauge => 0,
+        };
+        let exemplars = (0..slots).map(|_| Slot::default()).collect();
+        Self { instrument, mark: AtomicU8::new(0), exemplars }
+    }
+
+    /// Notes that the series was recorded. One relaxed load unless it is the first time since [`Self::activity`].
+    #[inline]
+    pub(crate) fn touch(&self) {
+        if self.mark.load(Ordering::Relaxed) & FRESH == 0 {
+            self.refresh();
+        }
+    }
+
+    #[cold]
+    fn refresh(&self) {
+        self.mark.fetch_or(RECORDED | FRESH, Ordering::Relaxed);
+        self.instrument.group.publish(self.instrument.row);
+    }
+
+    /// Whether the value may be recorded; counts it where not.
+    #[inline]
+    pub(crate) fn admits(&self, value: f64) -> bool {
+        if value.is_finite() {
+            return true;
+        }
+        self.refuse(value);
+        false
+    }
+
+    #[cold]
+    pub(crate) fn refuse(&self, value: f64) {
+        self.mark.fetch_or(REFUSED, Ordering::Relaxed);
+        self.instrument.refuse(value);
+    }
+
+    pub(crate) fn slot(&self, index: usize) -> Option<&Slot> {
+        self.exemplars.get(index)
+    }
+
+    /// Reads and rearms the marks.
+    pub(crate) fn activity(&self) -> Activity {
+        let mark = self.mark.fetch_and(RECORDED, Ordering::Relaxed);
+        Activity { ever: mark & RECORDED != 0, fresh: mark & FRESH != 0, refused: mark & REFUSED != 0 }
+    }
+
+    /// Whether this process has recorded the series at all: a start-up 0 is not a sample.
+    pub(crate) fn is_recorded(&self) -> bool {
+        self.mark.load(Ordering::Relaxed) & RECORDED != 0
+    }
+}
