@@ -27,9 +27,9 @@ use groups::{Components, StrategyMetrics, observe_process};
 use latch::Waker;
 use registry::Registry;
 
-pub use groups::{Breaker, Execution, Ml, Portfolio, PortfolioSnapshot, Risk, Strategy};
 pub(crate) use exemplars::Exemplar;
 pub(crate) use foreign::ForeignProvider;
+pub use groups::{Breaker, Execution, Ml, Portfolio, PortfolioSnapshot, Risk, Strategy};
 pub(crate) use observed::Observer;
 
 const SYSTEM_INFO: &Instrument = catalog::named("trading_system_info");

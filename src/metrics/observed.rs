@@ -21,9 +21,17 @@ impl Registry {
         };
         let name = row.otel_name();
         if row.kind == Kind::Counter {
-            self.meter().f64_observable_counter(name).with_description(row.help).with_callback(callback).build();
+            self.meter()
+                .f64_observable_counter(name)
+                .with_description(row.help)
+                .with_callback(callback)
+                .build();
         } else {
-            self.meter().f64_observable_gauge(name).with_description(row.help).with_callback(callback).build();
+            self.meter()
+                .f64_observable_gauge(name)
+                .with_description(row.help)
+                .with_callback(callback)
+                .build();
         }
     }
 }

@@ -53,14 +53,7 @@ impl Registry {
             })
             .collect();
         let meter = provider.meter("trading_telemetry");
-        Ok(Self {
-            provider,
-            meter,
-            reader,
-            groups,
-            instruments: Mutex::default(),
-            series: Mutex::default(),
-        })
+        Ok(Self { provider, meter, reader, groups, instruments: Mutex::default(), series: Mutex::default() })
     }
 
     pub(crate) fn meter(&self) -> &Meter {
@@ -80,7 +73,11 @@ impl Registry {
     }
 
     /// Reads the series of one instrument.
-    pub(crate) fn with_series<T>(&self, name: &str, read: impl FnOnce(Option<&SeriesByAttributes>) -> T) -> T {
+    pub(crate) fn with_series<T>(
+        &self,
+        name: &str,
+        read: impl FnOnce(Option<&SeriesByAttributes>) -> T,
+    ) -> T {
         read(lock(&self.series).get(name))
     }
 
@@ -95,7 +92,8 @@ impl Registry {
     /// A counter of an amount with these label values. It is on the scrape at 0 from now on.
     pub(crate) fn amount(&self, row: &'static Instrument, values: &[&str]) -> Amount {
         let attributes = attributes(row, values);
-        let counter: Counter<f64> = self.meter.f64_counter(row.otel_name()).with_description(row.help).build();
+        let counter: Counter<f64> =
+            self.meter.f64_counter(row.otel_name()).with_description(row.help).build();
         let bound = counter.bind(&attributes);
         bound.add(0.0);
         Amount { bound, series: self.series(row, attributes) }
@@ -134,10 +132,10 @@ impl Registry {
         if let Some(known) = lock(&self.instruments).get(row.name) {
             return Arc::clone(known);
         }
-        let group = self.groups.get(&row.group).map_or_else(
-            || Arc::new(GroupState::new(row.group, true)),
-            Arc::clone,
-        );
+        let group = self
+            .groups
+            .get(&row.group)
+            .map_or_else(|| Arc::new(GroupState::new(row.group, true)), Arc::clone);
         let state = Arc::new(InstrumentState::new(row, group, self.refused(row)));
         Arc::clone(lock(&self.instruments).entry(row.name).or_insert(state))
     }

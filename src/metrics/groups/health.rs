@@ -83,6 +83,8 @@ impl Component {
 
     /// Records when a check last succeeded, in seconds since the Unix epoch.
     pub(crate) fn last_success(&self, unix_seconds: f64) {
-        self.last_success.get_or_init(|| self.registry.level(LAST_SUCCESS, &[&self.name])).record(unix_seconds);
+        self.last_success
+            .get_or_init(|| self.registry.level(LAST_SUCCESS, &[&self.name]))
+            .record(unix_seconds);
     }
 }
