@@ -104,7 +104,7 @@ mod tests {
             })
             .collect();
         let mut seen = 0;
-        while seen < 20_000 {
+        while seen < 2_000 {
             if let Some(figures) = latest.read() {
                 assert!(figures.iter().all(|figure| figure.to_bits() == figures[0].to_bits()), "{figures:?}");
                 seen += 1;
