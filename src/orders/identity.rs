@@ -6,6 +6,11 @@ use std::sync::Arc;
 use opentelemetry::Context;
 use opentelemetry::trace::{SpanContext, TraceContextExt};
 
+/// Names of the identity's fields: on spans, log lines and exemplars alike.
+pub(crate) const ORDER_ID: &str = "order_id";
+pub(crate) const SYMBOL: &str = "symbol";
+pub(crate) const STRATEGY: &str = "strategy";
+
 /// What everything inside an order span carries.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {

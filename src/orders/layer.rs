@@ -1,0 +1,327 @@
+//! The `tracing` layer of spans: OpenTelemetry's, between two small ones that carry an order's identity.
+//!
+//! The identity has to be in the context that a span is made in: its children inherit it from there, and nothing in
+//! tracing-opentelemetry hands a span's fields down. The layer before it attaches the identity that a new span declares,
+//! the layer behind it takes it off again.
+
+use std::cell::RefCell;
+
+use opentelemetry::ContextGuard;
+use opentelemetry::trace::{Status, TraceContextExt};
+use opentelemetry::{Context as OtelContext, trace::TracerProvider};
+use tracing::field::{Field, Visit};
+use tracing::span::{Attributes, Id, Record};
+use tracing::{Event, Level, Metadata, Subscriber};
+use tracing_subscriber::Layer;
+use tracing_subscriber::filter::filter_fn;
+use tracing_subscriber::layer::Context;
+use tracing_subscriber::registry::LookupSpan;
+
+use super::Identity;
+use super::identity::{ORDER_ID, STRATEGY, SYMBOL};
+use super::tracer::OrderTracerProvider;
+
+/// The layer that makes OpenTelemetry spans of `tracing` spans and carries orders' identities.
+pub(crate) fn layer<S>(provider: &OrderTracerProvider) -> impl Layer<S> + Send + Sync + use<S>
+where
+    S: Subscriber + for<'span> LookupSpan<'span> + Send + Sync,
+{
+    let spans = tracing_opentelemetry::layer()
+        .with_tracer(provider.tracer("trading_telemetry"))
+        .with_location(false)
+        .with_threads(false)
+        .with_level(false)
+        .with_target(false)
+        .with_tracked_inactivity(false)
+        // Events are log lines; as span events as well they would cost half a microsecond each.
+        .with_filter(filter_fn(|metadata| metadata.is_span() && is_traced(metadata)));
+    Before.and_then(spans).and_then(After)
+}
+
+/// Whether a span is part of the trace: an order's always, whatever the log filter says, others from INFO up.
+fn is_traced(metadata: &Metadata<'_>) -> bool {
+    metadata.level() <= &Level::INFO || is_order(metadata)
+}
+
+fn is_order(metadata: &Metadata<'_>) -> bool {
+    metadata.fields().field(ORDER_ID).is_some()
+}
+
+thread_local! {
+    /// The identity of the span that is being made on this thread.
+    static MAKING: RefCell<Option<ContextGuard>> = const { RefCell::new(None) };
+    /// The identities of entered spans whose own context does not hold them.
+    static ENTERED: RefCell<Vec<(Id, ContextGuard)>> = const { RefCell::new(Vec::new()) };
+}
+
+/// The identity that a span declares by its fields.
+#[derive(Clone, Debug)]
+struct Declared(Identity);
+
+struct Before;
+
+impl<S: Subscriber + for<'span> LookupSpan<'span>> Layer<S> for Before {
+    fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, context: Context<'_, S>) {
+        if !is_order(attributes.metadata()) {
+            return;
+        }
+        let mut fields = Fields::default();
+        attributes.record(&mut fields);
+        let Some(identity) = fields.identity(None) else { return };
+        if let Some(span) = context.span(id) {
+            span.extensions_mut().insert(Declared(identity.clone()));
+        }
+        let guard = OtelContext::current_with_value(identity).attach();
+        MAKING.with(|making| making.borrow_mut().replace(guard));
+    }
+
+    fn on_record(&self, id: &Id, values: &Record<'_>, context: Context<'_, S>) {
+        let Some(span) = context.span(id) else { return };
+        if !is_order(span.metadata()) {
+            return;
+        }
+        let mut fields = Fields::default();
+        values.record(&mut fields);
+        let mut extensions = span.extensions_mut();
+        let before = extensions.remove::<Declared>().map(|declared| declared.0);
+        if let Some(identity) = fields.identity(before) {
+            extensions.insert(Declared(identity));
+        }
+    }
+
+    fn on_exit(&self, id: &Id, _context: Context<'_, S>) {
+        let left = ENTERED.with(|entered| {
+            let mut entered = entered.borrow_mut();
+            let position = entered.iter().rposition(|(inside, _)| inside == id)?;
+            Some(entered.remove(position))
+        });
+        drop(left);
+    }
+}
+
+struct After;
+
+impl<S: Subscriber + for<'span> LookupSpan<'span>> Layer<S> for After {
+    fn on_new_span(&self, attributes: &Attributes<'_>, _id: &Id, _context: Context<'_, S>) {
+        if is_order(attributes.metadata()) {
+            drop(MAKING.with(|making| making.borrow_mut().take()));
+        }
+    }
+
+    /// Attaches an identity that the span's context lacks: declared after the span was made, or beside an explicit
+    /// parent.
+    fn on_enter(&self, id: &Id, context: Context<'_, S>) {
+        let Some(span) = context.span(id) else { return };
+        if !is_order(span.metadata()) {
+            return;
+        }
+        let Some(Declared(identity)) = span.extensions().get::<Declared>().cloned() else { return };
+        if OtelContext::map_current(|current| current.get::<Identity>() == Some(&identity)) {
+            return;
+        }
+        let guard = OtelContext::current_with_value(identity).attach();
+        ENTERED.with(|entered| entered.borrow_mut().push((id.clone(), guard)));
+    }
+
+    fn on_event(&self, event: &Event<'_>, _context: Context<'_, S>) {
+        if event.metadata().level() == &Level::ERROR {
+            OtelContext::map_current(|current| {
+                if current.has_active_span() {
+                    current.span().set_status(Status::error(event.metadata().name()));
+                }
+            });
+        }
+    }
+}
+
+/// Reads an identity from a span's fields.
+#[derive(Default)]
+struct Fields {
+    order_id: Option<String>,
+    symbol: Option<String>,
+    strategy: Option<String>,
+}
+
+impl Fields {
+    /// What the fields say, over what was known before. There is no identity without an order id.
+    fn identity(self, before: Option<Identity>) -> Option<Identity> {
+        let (order_id, symbol, strategy) = before
+            .map_or((None, None, None), |before| (Some(before.order_id), before.symbol, before.strategy));
+        Some(Identity {
+            order_id: self.order_id.map(Into::into).or(order_id)?,
+            symbol: self.symbol.map(Into::into).or(symbol),
+            strategy: self.strategy.map(Into::into).or(strategy),
+        })
+    }
+
+    fn room(&mut self, field: &Field) -> Option<&mut Option<String>> {
+        match field.name() {
+            ORDER_ID => Some(&mut self.order_id),
+            SYMBOL => Some(&mut self.symbol),
+            STRATEGY => Some(&mut self.strategy),
+            _ => None,
+        }
+    }
+}
+
+impl Visit for Fields {
+    fn record_str(&mut self, field: &Field, value: &str) {
+        if let Some(room) = self.room(field) {
+            *room = Some(value.to_owned());
+        }
+    }
+
+    fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
+        if let Some(room) = self.room(field) {
+            *room = Some(format!("{value:?}"));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use opentelemetry::trace::Tracer;
+    use opentelemetry_sdk::error::OTelSdkResult;
+    use opentelemetry_sdk::trace::{SdkTracerProvider, SpanData, SpanExporter};
+    use std::sync::{Arc, Mutex};
+    use tracing_subscriber::layer::SubscriberExt;
+    use tracing_subscriber::registry;
+
+    use super::*;
+    use crate::orders::Order;
+
+    #[derive(Clone, Debug, Default)]
+    struct Exported(Arc<Mutex<Vec<SpanData>>>);
+
+    impl SpanExporter for Exported {
+        async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
+            self.0.lock().unwrap().extend(batch);
+            Ok(())
+        }
+    }
+
+    fn traced(work: impl FnOnce(&OrderTracerProvider)) -> Vec<SpanData> {
+        let exported = Exported::default();
+        let sdk = SdkTracerProvider::builder().with_simple_exporter(exported.clone()).build();
+        let provider = OrderTracerProvider(sdk);
+        let subscriber = registry().with(layer(&provider));
+        tracing::subscriber::with_default(subscriber, || work(&provider));
+        let spans = std::mem::take(&mut *exported.0.lock().unwrap());
+        spans
+    }
+
+    fn attribute<'a>(spans: &'a [SpanData], name: &str, key: &str) -> Vec<&'a str> {
+        let span = spans.iter().find(|span| span.name == name).expect("the span was exported");
+        span.attributes
+            .iter()
+            .filter(|attribute| attribute.key.as_str() == key)
+            .map(|attribute| match &attribute.value {
+                opentelemetry::Value::String(value) => value.as_str(),
+                other => panic!("{key} is {other:?}"),
+            })
+            .collect()
+    }
+
+    fn current() -> Option<(String, bool)> {
+        Identity::with_current(|order, span| {
+            Some((
+                order?.order_id().to_owned(),
+                span.is_some_and(|span| span.is_valid() && span.is_sampled()),
+            ))
+        })
+    }
+
+    #[test]
+    fn everything_inside_an_order_span_carries_it_once() {
+        let spans = traced(|provider| {
+            let order = Order::new("abc123").symbol("AAPL").strategy("Swing").span("submit_order").entered();
+            assert_eq!(current(), Some(("abc123".into(), true)));
+            tracing::info_span!("risk_check").in_scope(|| {
+                assert_eq!(current(), Some(("abc123".into(), true)));
+                let span = provider.tracer("library").start("by_the_api");
+                drop(span);
+            });
+            drop(order);
+            assert_eq!(current(), None);
+            tracing::info_span!("afterwards").in_scope(|| assert_eq!(current(), None));
+        });
+        for name in ["submit_order", "risk_check", "by_the_api"] {
+            assert_eq!(attribute(&spans, name, "order_id"), ["abc123"], "{name}");
+            assert_eq!(attribute(&spans, name, "symbol"), ["AAPL"], "{name}");
+            assert_eq!(attribute(&spans, name, "strategy"), ["Swing"], "{name}");
+        }
+        assert!(attribute(&spans, "afterwards", "order_id").is_empty());
+        let find = |name| spans.iter().find(|span| span.name == name).unwrap();
+        assert_eq!(find("risk_check").parent_span_id, find("submit_order").span_context.span_id());
+        assert_eq!(find("by_the_api").parent_span_id, find("risk_check").span_context.span_id());
+    }
+
+    #[test]
+    fn any_span_with_an_order_id_is_an_order_span() {
+        let spans = traced(|_| {
+            let id = 17;
+            let outer = tracing::trace_span!("mine", order_id = %id).entered();
+            assert_eq!(current(), Some(("17".into(), true)));
+            tracing::debug_span!("dropped").in_scope(|| assert_eq!(current(), Some(("17".into(), true))));
+            drop(outer);
+        });
+        assert_eq!(attribute(&spans, "mine", "order_id"), ["17"]);
+        assert_eq!(spans.len(), 1);
+    }
+
+    #[test]
+    fn an_id_that_becomes_known_later_is_carried_from_then_on() {
+        let spans = traced(|_| {
+            let span = tracing::info_span!("late", order_id = tracing::field::Empty);
+            span.in_scope(|| assert_eq!(current(), None));
+            span.record("order_id", "abc");
+            span.in_scope(|| {
+                assert_eq!(current(), Some(("abc".into(), true)));
+                tracing::info_span!("child").in_scope(|| {});
+            });
+            assert_eq!(current(), None);
+        });
+        assert_eq!(attribute(&spans, "late", "order_id"), ["abc"]);
+        assert_eq!(attribute(&spans, "child", "order_id"), ["abc"]);
+    }
+
+    #[test]
+    fn an_explicit_parent_hands_its_order_down() {
+        let spans = traced(|_| {
+            let order = Order::new("abc").span("parent");
+            let child = tracing::info_span!(parent: &order, "child");
+            let nested = tracing::info_span!(parent: &order, "nested", order_id = "leg-2");
+            nested.in_scope(|| assert_eq!(current(), Some(("leg-2".into(), true))));
+            child.in_scope(|| assert_eq!(current(), Some(("abc".into(), true))));
+        });
+        assert_eq!(attribute(&spans, "child", "order_id"), ["abc"]);
+        assert_eq!(attribute(&spans, "nested", "order_id"), ["leg-2"]);
+    }
+
+    #[test]
+    fn another_thread_carries_the_order_with_the_span() {
+        let spans = traced(|_| {
+            let order = Order::new("abc").span("spawned");
+            let dispatch = tracing::dispatcher::get_default(Clone::clone);
+            std::thread::spawn(move || {
+                tracing::dispatcher::with_default(&dispatch, || {
+                    order.in_scope(|| assert_eq!(current(), Some(("abc".into(), true))));
+                });
+            })
+            .join()
+            .unwrap();
+        });
+        assert_eq!(attribute(&spans, "spawned", "order_id"), ["abc"]);
+    }
+
+    #[test]
+    fn an_error_inside_a_span_is_the_spans_error() {
+        let spans = traced(|_| {
+            tracing::info_span!("failing").in_scope(|| tracing::error!("broker_gone"));
+            tracing::info_span!("fine").in_scope(|| tracing::warn!("slow"));
+        });
+        let status = |name: &str| spans.iter().find(|span| span.name == name).unwrap().status.clone();
+        assert!(matches!(status("failing"), Status::Error { .. }));
+        assert_eq!(status("fine"), Status::Unset);
+    }
+}
