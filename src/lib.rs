@@ -1,4 +1,5 @@
 //! trading-telemetry
+pub mod audit;
 pub mod clock;
 pub mod metrics;
 pub mod orders;

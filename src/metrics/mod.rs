@@ -93,7 +93,7 @@ impl Metrics {
     /// The first call for a name binds its series, which takes some 100 µs; further ones take a lock and a look-up.
     /// Get it once and keep it.
     pub fn strategy(&self, name: &str) -> Strategy {
-        Strategy(self.0.strategies.get(name, |name| StrategyMetrics::bind(&self.0.registry, name)))
+        Strategy::new(name, self.0.strategies.get(name, |name| StrategyMetrics::bind(&self.0.registry, name)))
     }
 
     /// Equity, cash, positions, daily P&L, drawdown.

@@ -17,11 +17,16 @@ const LOSS: &Instrument = catalog::named("trading_trade_loss_dollars_total");
 ///
 /// No call allocates, does I/O or panics.
 #[derive(Clone, Debug)]
-pub struct Strategy(pub(crate) Arc<StrategyMetrics>);
+pub struct Strategy {
+    /// As the service calls it, which is not what it is counted under where a cap was reached.
+    name: Arc<str>,
+    metrics: Arc<StrategyMetrics>,
+}
 
 /// Everything that is bound for one strategy.
 #[derive(Debug)]
 pub(crate) struct StrategyMetrics {
+    name: Arc<str>,
     /// By side, then type, then status.
     orders: Box<[Count]>,
     /// By side.
@@ -42,6 +47,7 @@ impl StrategyMetrics {
             }
         }
         Self {
+            name: strategy.into(),
             orders: orders.into(),
             trades: Side::VALUES.iter().map(|side| registry.count(TRADES, &[side, strategy])).collect(),
             pnl: registry.distribution(PNL, &[strategy]),
@@ -52,12 +58,22 @@ impl StrategyMetrics {
 }
 
 impl Strategy {
+    pub(crate) fn new(name: &str, metrics: Arc<StrategyMetrics>) -> Self {
+        let name = if *metrics.name == *name { Arc::clone(&metrics.name) } else { name.into() };
+        Self { name, metrics }
+    }
+
+    /// The strategy's name, as it was asked for.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     /// Counts an order at its final status. Once an order: being submitted is an event of the log, not a status.
     #[inline]
     pub fn order(&self, side: Side, order_type: OrderType, status: OrderStatus) {
         let index = (side as usize * OrderType::ALL.len() + order_type as usize) * OrderStatus::ALL.len()
             + status as usize;
-        if let Some(count) = self.0.orders.get(index) {
+        if let Some(count) = self.metrics.orders.get(index) {
             count.increment();
         }
     }
@@ -65,7 +81,7 @@ impl Strategy {
     /// Counts an executed trade.
     #[inline]
     pub fn trade(&self, side: Side) {
-        if let Some(count) = self.0.trades.get(side as usize) {
+        if let Some(count) = self.metrics.trades.get(side as usize) {
             count.increment();
         }
     }
@@ -75,11 +91,11 @@ impl Strategy {
     /// Takes the SDK's own lock of the strategy's histogram for a few additions.
     #[inline]
     pub fn pnl_dollars(&self, pnl: f64) {
-        if self.0.pnl.record(pnl) {
+        if self.metrics.pnl.record(pnl) {
             if pnl > 0.0 {
-                self.0.profit.add(pnl);
+                self.metrics.profit.add(pnl);
             } else if pnl < 0.0 {
-                self.0.loss.add(-pnl);
+                self.metrics.loss.add(-pnl);
             }
         }
     }

@@ -1,0 +1,57 @@
+//! The audit trail: trading decisions as typed calls that record the metric and write the line together, so that a
+//! decision cannot be counted and not logged.
+//!
+//! The lines have the target `audit`, which no filter removes.
+
+mod order;
+
+use crate::metrics::{Metrics, Strategy};
+
+pub use order::{AuditedOrder, OrderDetails};
+
+/// The target of every line of the audit trail.
+pub const AUDIT_TARGET: &str = "audit";
+
+/// Writes trading decisions.
+///
+/// A call costs its metric and one log line on the caller; it does no I/O and never waits for the disk. A change of the
+/// kill switch, of a breaker or of the day trades wakes the alerts as well.
+#[derive(Clone, Debug)]
+pub struct Audit {
+    metrics: Metrics,
+}
+
+impl Audit {
+    pub(crate) fn new(metrics: Metrics) -> Self {
+        Self { metrics }
+    }
+
+    /// An order whose decisions are about to be written.
+    pub fn order<'a>(&self, strategy: &'a Strategy, order_id: &'a str, symbol: &'a str) -> AuditedOrder<'a> {
+        AuditedOrder::new(self.metrics.clone(), strategy, order_id, symbol)
+    }
+
+    /// Records the day trades used in the rolling window of five days: `pdt_day_trade_recorded`.
+    pub fn pdt_day_trade_recorded(&self, symbol: &str, day_trades_used: u32) {
+        self.metrics.risk().pdt_trades_used(day_trades_used);
+        tracing::info!(target: AUDIT_TARGET, symbol, day_trades_used, "pdt_day_trade_recorded");
+    }
+
+    /// Trips a circuit breaker: `circuit_breaker_tripped`.
+    pub fn breaker_tripped(&self, breaker: &str, reason: &str) {
+        self.metrics.risk().breaker(breaker).set(true);
+        tracing::warn!(target: AUDIT_TARGET, breaker, reason, "circuit_breaker_tripped");
+    }
+
+    /// Arms a circuit breaker again: `circuit_breaker_reset`.
+    pub fn breaker_reset(&self, breaker: &str, reason: &str) {
+        self.metrics.risk().breaker(breaker).set(false);
+        tracing::info!(target: AUDIT_TARGET, breaker, reason, "circuit_breaker_reset");
+    }
+
+    /// Turns the kill switch off: `kill_switch_deactivated`.
+    pub fn kill_switch_off(&self, reason: &str) {
+        self.metrics.risk().kill_switch(false);
+        tracing::warn!(target: AUDIT_TARGET, reason, "kill_switch_deactivated");
+    }
+}
