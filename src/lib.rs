@@ -1,12 +1,19 @@
-//! trading-telemetry
+#![doc = include_str!("../README.md")]
+
 pub mod audit;
 pub mod clock;
-#[allow(dead_code, unused_imports, reason = "init plugs it in")]
 mod exposition;
 pub mod metrics;
 pub mod orders;
-#[allow(dead_code, unused_imports, reason = "init plugs it in")]
-mod server;
+mod shutdown;
+mod telemetry;
+pub mod testing;
 
 pub use exposition::Families;
-pub use server::TelemetryService;
+pub use metrics::labels::{OrderStatus, OrderType, RiskResult, Side};
+pub use metrics::{Metrics, PortfolioSnapshot, Strategy};
+pub use shutdown::{ShutdownError, ShutdownReport, SignalReport};
+pub use telemetry::Telemetry;
+
+/// The version of OpenTelemetry that this crate records into: use this one, so that there is only one.
+pub use opentelemetry;

@@ -10,6 +10,7 @@ pub mod labels;
 mod latch;
 mod observed;
 mod reader;
+mod reading;
 mod registry;
 mod series;
 mod snapshot;
@@ -27,10 +28,9 @@ use groups::{Components, StrategyMetrics, observe_process};
 use latch::Waker;
 use registry::Registry;
 
-pub(crate) use exemplars::Exemplar;
 pub(crate) use foreign::ForeignProvider;
 pub use groups::{Breaker, Execution, Ml, Portfolio, PortfolioSnapshot, Risk, Strategy};
-pub(crate) use observed::Observer;
+pub(crate) use reading::Readings;
 
 const SYSTEM_INFO: &Instrument = catalog::named("trading_system_info");
 const OVER_CAP: &Instrument = catalog::named("trading_telemetry_over_cap_total");

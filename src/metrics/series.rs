@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use opentelemetry::metrics::BoundCounter;
 
 use super::catalog::{Group, Instrument, Kind};
-use super::exemplars::Slot;
+use super::exemplars::{Exemplar, Slot};
 
 const RECORDED: u8 = 1;
 const FRESH: u8 = 2;
@@ -140,6 +140,11 @@ impl Series {
 
     pub(crate) fn slot(&self, index: usize) -> Option<&Slot> {
         self.exemplars.get(index)
+    }
+
+    /// The last exemplar of a counter (0) or of a histogram's bucket.
+    pub(crate) fn exemplar(&self, index: usize) -> Option<Exemplar> {
+        self.slot(index)?.read()
     }
 
     /// Reads and rearms the marks.

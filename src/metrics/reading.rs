@@ -1,0 +1,73 @@
+//! What the scrape, the alert rules and OTLP read: both providers, through their one reader each.
+
+use std::sync::Arc;
+
+use opentelemetry::KeyValue;
+use opentelemetry_sdk::error::OTelSdkResult;
+use opentelemetry_sdk::metrics::data::ResourceMetrics;
+use opentelemetry_sdk::metrics::reader::MetricReader;
+
+use super::exemplars::Exemplar;
+use super::registry::Registry;
+use super::series::Series;
+use crate::exposition::{self, Collected, Exemplars, SeriesExemplars};
+use crate::metrics::catalog::Instrument;
+use crate::metrics::{ForeignProvider, Metrics};
+
+/// Both providers as one source of readings.
+#[derive(Clone, Debug)]
+pub(crate) struct Readings {
+    metrics: Metrics,
+    foreign: ForeignProvider,
+}
+
+impl Readings {
+    pub(crate) fn new(metrics: Metrics, foreign: ForeignProvider) -> Self {
+        Self { metrics, foreign }
+    }
+
+    /// Collects both, for a scrape. What fails of the service's own instruments is left out.
+    pub(crate) fn collect(&self) -> Collected {
+        let registry = Arc::clone(self.metrics.registry());
+        let mut catalogue = ResourceMetrics::default();
+        if let Err(error) = registry.reader().collect(&mut catalogue) {
+            // Only after the shutdown: no callback of the catalogue can fail.
+            tracing::debug!(target: "trading_telemetry", %error, "catalogue_not_collected");
+        }
+        let mut foreign = ResourceMetrics::default();
+        let foreign = self.foreign.collect(&mut foreign).ok().map(|()| Arc::new(foreign));
+        let published = Arc::clone(&registry);
+        Collected {
+            catalogue: Arc::new(catalogue),
+            foreign,
+            published: Arc::new(move |row| published.is_published(row.group)),
+            exemplars: registry,
+        }
+    }
+
+    /// Collects the catalogue alone, into memory that the caller keeps.
+    pub(crate) fn collect_catalogue(&self, into: &mut ResourceMetrics) -> OTelSdkResult {
+        self.metrics.registry().reader().collect(into)
+    }
+}
+
+impl Exemplars for Registry {
+    fn series(
+        &self,
+        instrument: &Instrument,
+        attributes: &mut dyn Iterator<Item = &KeyValue>,
+    ) -> Option<Arc<dyn SeriesExemplars>> {
+        // The SDK gives attributes back as they were bound: sorted by key.
+        let attributes: Vec<KeyValue> = attributes.cloned().collect();
+        self.with_series(instrument.name, |series| {
+            series?.get(&attributes).map(|series| Arc::clone(series) as Arc<dyn SeriesExemplars>)
+        })
+    }
+}
+
+impl SeriesExemplars for Series {
+    fn slot(&self, index: usize) -> Option<exposition::Exemplar> {
+        let Exemplar { trace_id, span_id, order_id, value } = self.exemplar(index)?;
+        Some(exposition::Exemplar { trace_id, span_id, order_id: order_id.map(Into::into), value })
+    }
+}

@@ -1,0 +1,142 @@
+//! The handle.
+
+use std::borrow::Cow;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use opentelemetry::InstrumentationScope;
+use opentelemetry::metrics::{Meter, MeterProvider};
+use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::error::OTelSdkError;
+use opentelemetry_sdk::trace::SdkTracerProvider;
+
+use crate::audit::Audit;
+use crate::clock::Clock;
+use crate::metrics::catalog::{self, Instrument};
+use crate::metrics::{ForeignProvider, Metrics, MetricsConfig, Readings};
+use crate::orders::{Order, OrderTracerProvider};
+use crate::shutdown::{ShutdownError, ShutdownReport, Signal, shut_down};
+
+const CALLBACK_FAILURES: &Instrument = catalog::named("trading_telemetry_foreign_collect_failures_total");
+
+/// How long a shutdown may take unless the caller says otherwise.
+pub(crate) const SHUTDOWN_DEADLINE: Duration = Duration::from_secs(5);
+
+/// The telemetry of a service: one per process, cheap to clone. The last clone that goes shuts it down.
+#[derive(Clone)]
+#[must_use = "dropping the last handle shuts the telemetry down"]
+pub struct Telemetry {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    core: Core,
+    signals: Vec<Arc<dyn Signal>>,
+    report: OnceLock<ShutdownReport>,
+}
+
+/// What every telemetry has, with globals or without.
+#[derive(Clone, Debug)]
+pub(crate) struct Core {
+    pub(crate) service: Arc<str>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) metrics: Metrics,
+    pub(crate) foreign: ForeignProvider,
+    pub(crate) tracers: OrderTracerProvider,
+}
+
+impl Core {
+    pub(crate) fn new(
+        service: &str,
+        config: MetricsConfig,
+        tracers: SdkTracerProvider,
+    ) -> Result<Self, OTelSdkError> {
+        let resource: Resource = config.resource.clone();
+        let clock = Arc::clone(&config.clock);
+        let metrics = Metrics::new(config)?;
+        let foreign = ForeignProvider::new(resource)?;
+        let failures = foreign.clone();
+        #[expect(clippy::cast_precision_loss, reason = "a count of failures, far below 2^53")]
+        metrics.registry().observe(CALLBACK_FAILURES, move |observer| {
+            observer(&[], failures.failures() as f64);
+        });
+        Ok(Self { service: service.into(), clock, metrics, foreign, tracers: OrderTracerProvider(tracers) })
+    }
+
+    pub(crate) fn readings(&self) -> Readings {
+        Readings::new(self.metrics.clone(), self.foreign.clone())
+    }
+}
+
+impl Telemetry {
+    pub(crate) fn assemble(core: Core, signals: Vec<Arc<dyn Signal>>) -> Self {
+        Self { inner: Arc::new(Inner { core, signals, report: OnceLock::new() }) }
+    }
+
+    /// The typed groups: every built-in instrument.
+    pub fn metrics(&self) -> &Metrics {
+        &self.inner.core.metrics
+    }
+
+    /// A meter for instruments of the service's own, which come out on the same scrape by OpenTelemetry's rules for
+    /// Prometheus names. A callback that panics or hangs costs its own series and nothing else.
+    pub fn meter(&self, name: impl Into<Cow<'static, str>>) -> Meter {
+        self.inner.core.foreign.meter_with_scope(InstrumentationScope::builder(name).build())
+    }
+
+    /// An order about to be worked on: everything inside its spans carries its id.
+    pub fn order<'a>(&self, order_id: &'a str) -> Order<'a> {
+        Order::new(order_id)
+    }
+
+    /// Trading decisions: metric, audit line and alert in one call.
+    pub fn audit(&self) -> Audit {
+        Audit::new(self.inner.core.metrics.clone())
+    }
+
+    /// The service's name.
+    pub fn service_name(&self) -> &str {
+        &self.inner.core.service
+    }
+
+    /// Flushes and stops everything under the default deadline of five seconds. A second call gives the same report.
+    ///
+    /// # Errors
+    ///
+    /// When something accepted was lost, or a signal did not finish in time; the error holds the report.
+    pub fn shutdown(&self) -> Result<ShutdownReport, ShutdownError> {
+        self.shutdown_within(SHUTDOWN_DEADLINE)
+    }
+
+    /// [`Self::shutdown`] under a deadline of the caller's.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::shutdown`].
+    pub fn shutdown_within(&self, deadline: Duration) -> Result<ShutdownReport, ShutdownError> {
+        self.inner.shut_down(deadline).into_result()
+    }
+}
+
+impl std::fmt::Debug for Telemetry {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Telemetry").field("service", &self.inner.core.service).finish_non_exhaustive()
+    }
+}
+
+impl Inner {
+    fn shut_down(&self, deadline: Duration) -> ShutdownReport {
+        self.report.get_or_init(|| shut_down(&self.signals, deadline)).clone()
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        if self.report.get().is_some() {
+            return;
+        }
+        if let Err(error) = self.shut_down(SHUTDOWN_DEADLINE).into_result() {
+            tracing::error!(target: "trading_telemetry", %error, "telemetry_lost_at_shutdown");
+        }
+    }
+}

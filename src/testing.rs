@@ -1,0 +1,203 @@
+//! Telemetry for tests: everything works, nothing is global, no port, no file, no network, and time stands still until
+//! the test moves it. Any number of them run in parallel.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use jiff::Timestamp;
+use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::error::OTelSdkResult;
+use opentelemetry_sdk::trace::{SdkTracerProvider, SpanData, SpanExporter};
+use tracing::Dispatch;
+use tracing_subscriber::Registry;
+use tracing_subscriber::layer::SubscriberExt;
+
+use crate::clock::{Clock, ManualClock};
+use crate::exposition::{Format, Renderer, Selection};
+use crate::metrics::MetricsConfig;
+use crate::metrics::catalog::Group;
+use crate::orders;
+use crate::telemetry::{Core, Telemetry};
+
+/// Telemetry of one test.
+///
+/// Typed groups, meters and orders are those of a service. Spans and events are captured on the threads that run inside
+/// [`Self::run`].
+///
+/// ```
+/// use trading_telemetry::testing::TestTelemetry;
+///
+/// let telemetry = TestTelemetry::new();
+/// telemetry.run(|| {
+///     let _order = telemetry.order("abc123").symbol("AAPL").span("submit_order").entered();
+///     telemetry.metrics().execution().fill_latency_ms(1250.0);
+/// });
+/// assert_eq!(telemetry.spans()[0].name, "submit_order");
+/// assert!(telemetry.scrape_openmetrics().contains("order_id=\"abc123\""));
+/// ```
+#[derive(Debug)]
+pub struct TestTelemetry {
+    telemetry: Telemetry,
+    core: Core,
+    clock: Arc<ManualClock>,
+    spans: Captured,
+    dispatch: Dispatch,
+}
+
+/// Settings of a [`TestTelemetry`].
+#[derive(Clone, Debug)]
+pub struct TestTelemetryBuilder {
+    version: String,
+    environment: String,
+    broker: String,
+    groups: Vec<Group>,
+    max_strategies: usize,
+}
+
+impl Default for TestTelemetryBuilder {
+    fn default() -> Self {
+        Self {
+            version: "0.0.0".into(),
+            environment: "test".into(),
+            broker: "paper".into(),
+            groups: Group::ALL.to_vec(),
+            max_strategies: 64,
+        }
+    }
+}
+
+impl TestTelemetryBuilder {
+    /// `system.version`.
+    pub fn version(mut self, version: &str) -> Self {
+        version.clone_into(&mut self.version);
+        self
+    }
+
+    /// `system.environment`.
+    pub fn environment(mut self, environment: &str) -> Self {
+        environment.clone_into(&mut self.environment);
+        self
+    }
+
+    /// `system.broker`.
+    pub fn broker(mut self, broker: &str) -> Self {
+        broker.clone_into(&mut self.broker);
+        self
+    }
+
+    /// `metrics.groups`.
+    pub fn groups(mut self, groups: impl IntoIterator<Item = Group>) -> Self {
+        self.groups = groups.into_iter().collect();
+        self
+    }
+
+    /// `metrics.max_strategies`.
+    pub fn max_strategies(mut self, max_strategies: usize) -> Self {
+        self.max_strategies = max_strategies;
+        self
+    }
+
+    /// Sets it up.
+    ///
+    /// # Panics
+    ///
+    /// As [`TestTelemetry::new`].
+    pub fn build(self) -> TestTelemetry {
+        TestTelemetry::build(self)
+    }
+}
+
+#[derive(Clone, Debug, Default)]
+struct Captured(Arc<Mutex<Vec<SpanData>>>);
+
+impl SpanExporter for Captured {
+    async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).extend(batch);
+        Ok(())
+    }
+}
+
+impl TestTelemetry {
+    /// Telemetry with the default settings, at noon UTC of 15 March 2024.
+    ///
+    /// # Panics
+    ///
+    /// Where OpenTelemetry cannot be set up, which no input of a test can bring about.
+    pub fn new() -> Self {
+        Self::builder().build()
+    }
+
+    /// Telemetry with settings of the test's own.
+    pub fn builder() -> TestTelemetryBuilder {
+        TestTelemetryBuilder::default()
+    }
+
+    #[expect(clippy::expect_used, reason = "a test wants to fail where it stands")]
+    fn build(settings: TestTelemetryBuilder) -> Self {
+        let noon = Timestamp::from_second(1_710_504_000).expect("a valid time");
+        let clock = Arc::new(ManualClock::new(noon));
+        let spans = Captured::default();
+        let tracers = SdkTracerProvider::builder().with_simple_exporter(spans.clone()).build();
+        let config = MetricsConfig {
+            resource: Resource::builder_empty().with_service_name("test").build(),
+            groups: settings.groups,
+            max_strategies: settings.max_strategies,
+            version: settings.version,
+            environment: settings.environment,
+            broker: settings.broker,
+            clock: Arc::clone(&clock) as Arc<dyn Clock>,
+        };
+        let core = Core::new("test", config, tracers).expect("OpenTelemetry is set up");
+        let dispatch = Dispatch::new(Registry::default().with(orders::layer(&core.tracers)));
+        let telemetry = Telemetry::assemble(core.clone(), Vec::new());
+        Self { telemetry, core, clock, spans, dispatch }
+    }
+
+    /// Runs `work` with this telemetry's spans and events current on the calling thread.
+    pub fn run<T>(&self, work: impl FnOnce() -> T) -> T {
+        tracing::dispatcher::with_default(&self.dispatch, work)
+    }
+
+    /// The subscriber of this telemetry, for threads and runtimes of the test's own.
+    pub fn dispatch(&self) -> &Dispatch {
+        &self.dispatch
+    }
+
+    /// The clock that this telemetry reads.
+    pub fn clock(&self) -> &ManualClock {
+        &self.clock
+    }
+
+    /// The spans that have ended so far.
+    pub fn spans(&self) -> Vec<SpanData> {
+        self.spans.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// What `GET /metrics` answers in text 0.0.4.
+    pub fn scrape(&self) -> String {
+        self.render(Format::Text)
+    }
+
+    /// What `GET /metrics` answers in OpenMetrics 1.0.0.
+    pub fn scrape_openmetrics(&self) -> String {
+        self.render(Format::OpenMetrics)
+    }
+
+    fn render(&self, format: Format) -> String {
+        let body = Renderer::default().render(&self.core.readings().collect(), &Selection::all(), format);
+        String::from_utf8_lossy(&body).into_owned()
+    }
+}
+
+impl Default for TestTelemetry {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl std::ops::Deref for TestTelemetry {
+    type Target = Telemetry;
+
+    fn deref(&self) -> &Telemetry {
+        &self.telemetry
+    }
+}
