@@ -10,7 +10,8 @@ use crate::telemetry::Side;
 const COMMISSION_PER_SHARE: f64 = 0.005;
 const MINIMUM_COMMISSION: f64 = 1.0;
 
-/// Positions, long and short together, that the broker lets a dollar of equity carry.
+/// Dollars of positions, long and short together, that a dollar of equity carries: nothing is bought on credit, and a
+/// short sale is covered in full.
 pub(crate) const LEVERAGE: f64 = 1.0;
 
 /// What one execution of `quantity` shares costs, in dollars.
@@ -97,7 +98,8 @@ impl Account {
     pub(crate) fn open(&mut self, book: Book, side: Side, quantity: u32, price: f64, day: usize) {
         let fee = commission(quantity);
         self.cash -= sign(side) * f64::from(quantity) * price + fee;
-        let empty = Position { side, quantity: 0, entry_price: price, opened: day, realised: 0.0, mark: price };
+        let empty =
+            Position { side, quantity: 0, entry_price: price, opened: day, realised: 0.0, mark: price };
         let position = self.positions.entry(book).or_insert(empty);
         let before = f64::from(position.quantity);
         let added = f64::from(quantity);

@@ -79,7 +79,8 @@ mod tests {
 
     #[test]
     fn defaults_and_options() {
-        let replay = |ms, days, once| Ok(Request::Replay(Arguments { pace: Duration::from_millis(ms), days, once }));
+        let replay =
+            |ms, days, once| Ok(Request::Replay(Arguments { pace: Duration::from_millis(ms), days, once }));
         assert_eq!(read(""), replay(1_000, None, false));
         assert_eq!(read("--pace-ms 0 --once --days 30"), replay(0, Some(30), true));
         assert_eq!(read("--days 3 --help"), Ok(Request::Help));

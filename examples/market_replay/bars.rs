@@ -46,7 +46,11 @@ pub(crate) struct BadLine {
 
 impl fmt::Display for BadLine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "line {} of the bars: {}; write date,symbol,open,high,low,close,volume", self.line, self.problem)
+        write!(
+            f,
+            "line {} of the bars: {}; write date,symbol,open,high,low,close,volume",
+            self.line, self.problem
+        )
     }
 }
 

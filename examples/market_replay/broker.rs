@@ -3,10 +3,11 @@
 use crate::account::{Account, DayTrades};
 use crate::bars::{Bar, Day};
 use crate::execution::{
-    Latency, Moment, SameDayExit, Touch, affordable, available, fill_price, same_day_exit, slippage_bps, touch,
+    Latency, Moment, SameDayExit, Touch, affordable, available, fill_price, same_day_exit, slippage_bps,
+    touch,
 };
-use crate::orders::{Book, Bracket, Event, Fill, Kind, Order, OrderId, Purpose, Ticket, opposite, sign};
-use crate::telemetry::{OrderStatus, Side};
+use crate::orders::{Bracket, Event, Fill, Kind, Order, OrderId, Purpose, Ticket, opposite, sign};
+use crate::telemetry::OrderStatus;
 
 /// A protective order works until its position is closed.
 const UNTIL_CANCELLED: u32 = u32::MAX;
@@ -91,7 +92,8 @@ impl Broker {
     pub(crate) fn cancel(&mut self, which: impl Fn(&Order) -> bool, reason: &'static str) -> Vec<Event> {
         let (cancelled, kept) = std::mem::take(&mut self.working).into_iter().partition(|w| which(&w.order));
         self.working = kept;
-        let last = |working: Working| Event::Final { order: working.order, status: OrderStatus::Cancelled, reason };
+        let last =
+            |working: Working| Event::Final { order: working.order, status: OrderStatus::Cancelled, reason };
         cancelled.into_iter().map(last).collect()
     }
 
@@ -126,19 +128,19 @@ impl Broker {
         let wanted = match purpose {
             Purpose::Open(_) => order.ticket.quantity,
             // A position that was closed in part leaves its protective orders too large.
-            Purpose::Close => match self.account.position(book) {
-                Some(position) => order.ticket.quantity.min(position.quantity),
-                None => {
+            Purpose::Close => {
+                let Some(position) = self.account.position(book) else {
                     self.submit(*order);
                     return;
-                }
-            },
+                };
+                order.ticket.quantity.min(position.quantity)
+            }
         };
         let quantity = wanted.min(available(touch, bar));
         let price = fill_price(kind, side, touch, quantity, bar);
         if order.ticket.opens() && !affordable(self.account.buying_power(), quantity, price) {
             let status = OrderStatus::Rejected;
-            events.push(Event::Final { order: *order, status, reason: "insufficient_cash" });
+            events.push(Event::Final { order: *order, status, reason: "insufficient_buying_power" });
             return;
         }
         let fill = Fill {
@@ -163,7 +165,11 @@ impl Broker {
             Purpose::Close => {
                 if let Some(trade) = self.account.close(book, quantity, price) {
                     let days_held = today - trade.opened;
-                    events.push(Event::TradeClosed { order: *order, pnl_dollars: trade.pnl_dollars, days_held });
+                    events.push(Event::TradeClosed {
+                        order: *order,
+                        pnl_dollars: trade.pnl_dollars,
+                        days_held,
+                    });
                     if days_held == 0 {
                         self.day_trades.record(today);
                         events.push(Event::DayTrade { order: *order, used: self.day_trades.used(today) });
@@ -188,19 +194,21 @@ impl Broker {
         let side = opposite(entry_side);
         let away = |distance: f64| entry.price + sign(entry_side) * distance;
         let [stop, target] =
-            [Kind::Stop(away(-bracket.stop_distance)), Kind::Limit(away(bracket.target_distance))].map(|kind| {
-                let order = self.identify(Ticket {
-                    book,
-                    side,
-                    kind,
-                    purpose: Purpose::Close,
-                    quantity: entry.quantity,
-                    days: UNTIL_CANCELLED,
-                    decided_at: entry.price,
-                });
-                events.push(Event::Submitted(order));
-                order
-            });
+            [Kind::Stop(away(-bracket.stop_distance)), Kind::Limit(away(bracket.target_distance))].map(
+                |kind| {
+                    let order = self.identify(Ticket {
+                        book,
+                        side,
+                        kind,
+                        purpose: Purpose::Close,
+                        quantity: entry.quantity,
+                        days: UNTIL_CANCELLED,
+                        decided_at: entry.price,
+                    });
+                    events.push(Event::Submitted(order));
+                    order
+                },
+            );
         let may_leave = self.day_trades.used(today) < DayTrades::LIMIT;
         let reached = same_day_exit(entry_side, entry.price, bracket, moment, bar).filter(|_| may_leave);
         for (order, exit) in [(stop, SameDayExit::Stop), (target, SameDayExit::Target)] {
@@ -216,7 +224,8 @@ impl Broker {
 
 /// The order in which exits are looked at: what the open decides, then stops, then targets.
 fn precedence(order: &Order, day: &Day) -> u8 {
-    let touch = day.bar(order.ticket.book.symbol).and_then(|bar| touch(order.ticket.kind, order.ticket.side, bar));
+    let touch =
+        day.bar(order.ticket.book.symbol).and_then(|bar| touch(order.ticket.kind, order.ticket.side, bar));
     match (touch.map(|touch| touch.moment), order.ticket.kind) {
         (Some(Moment::Open), _) => 0,
         (_, Kind::Stop(_)) => 1,
@@ -227,6 +236,8 @@ fn precedence(order: &Order, day: &Day) -> u8 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::orders::Book;
+    use crate::telemetry::Side;
 
     const BOOK: Book = Book { strategy: "s", symbol: "AAPL" };
 
@@ -274,7 +285,10 @@ mod tests {
     fn too_little_money_is_a_rejection() {
         let mut broker = with(500.0, entry(Kind::Market, 10, 1));
         let events = broker.trade_day(0, &day(100.0, 101.0, 99.0, 100.0));
-        assert_eq!(finals(&events), [("ord-000001".into(), OrderStatus::Rejected, "insufficient_cash")]);
+        assert_eq!(
+            finals(&events),
+            [("ord-000001".into(), OrderStatus::Rejected, "insufficient_buying_power")]
+        );
         assert_eq!(broker.account().equity(), 500.0);
     }
 
@@ -282,8 +296,12 @@ mod tests {
     fn a_large_order_is_filled_in_part_and_protected_for_what_it_got() {
         let mut broker = with(100_000.0, entry(Kind::Market, 250, 1));
         let events = broker.trade_day(0, &day(100.0, 101.0, 99.0, 100.0));
-        assert_eq!(finals(&events), [("ord-000001".into(), OrderStatus::PartiallyFilled, "participation_limit")]);
-        let protective: Vec<u32> = broker.working.iter().map(|working| working.order.ticket.quantity).collect();
+        assert_eq!(
+            finals(&events),
+            [("ord-000001".into(), OrderStatus::PartiallyFilled, "participation_limit")]
+        );
+        let protective: Vec<u32> =
+            broker.working.iter().map(|working| working.order.ticket.quantity).collect();
         assert_eq!(protective, [100, 100]);
     }
 
@@ -300,7 +318,11 @@ mod tests {
             ]
         );
         assert_eq!(broker.day_trades_used(0), 1);
-        assert!(events.iter().any(|e| matches!(e, Event::TradeClosed { pnl_dollars, .. } if *pnl_dollars < -50.0)));
+        assert!(
+            events
+                .iter()
+                .any(|e| matches!(e, Event::TradeClosed { pnl_dollars, .. } if *pnl_dollars < -50.0))
+        );
     }
 
     #[test]
@@ -321,6 +343,8 @@ mod tests {
         let mut broker = with(100_000.0, entry(Kind::Market, 10, 1));
         broker.trade_day(0, &day(100.0, 101.0, 99.0, 100.0));
         let events = broker.trade_day(1, &day(107.0, 108.0, 80.0, 90.0));
-        assert!(events.iter().any(|e| matches!(e, Event::TradeClosed { pnl_dollars, .. } if *pnl_dollars > 60.0)));
+        assert!(
+            events.iter().any(|e| matches!(e, Event::TradeClosed { pnl_dollars, .. } if *pnl_dollars > 60.0))
+        );
     }
 }

@@ -212,7 +212,11 @@ impl<'a> Desk<'a> {
             watched.last = Some((row, prediction));
         }
         let importances = self.model.importances();
-        self.recorder.model(self.model.accuracy(), self.model.psi(), importances.as_ref().map(|shares| &shares[..]));
+        self.recorder.model(
+            self.model.accuracy(),
+            self.model.psi(),
+            importances.as_ref().map(|shares| &shares[..]),
+        );
         retrained.then(|| {
             self.recorder.model_retrained(self.model.accuracy());
             format!("{} model retrained: its scores had drifted for two weeks", day.date)
@@ -239,7 +243,8 @@ impl<'a> Desk<'a> {
             for (symbol, _) in &day.bars {
                 let book = Book { strategy: strategy.name(), symbol };
                 let Some(watched) = self.watched.get(symbol) else { continue };
-                let waits = self.broker.entries().chain(&self.awaiting_approval).any(|o| o.ticket.book == book);
+                let waits =
+                    self.broker.entries().chain(&self.awaiting_approval).any(|o| o.ticket.book == book);
                 if waits {
                     continue;
                 }

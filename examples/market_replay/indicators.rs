@@ -63,7 +63,8 @@ mod tests {
     use super::*;
 
     fn closes(values: &[f64]) -> Vec<Bar> {
-        let bar = |&close: &f64| Bar { open: close, high: close + 1.0, low: close - 1.0, close, volume: 10.0 };
+        let bar =
+            |&close: &f64| Bar { open: close, high: close + 1.0, low: close - 1.0, close, volume: 10.0 };
         values.iter().map(bar).collect()
     }
 

@@ -25,6 +25,7 @@ mod strategies;
 mod telemetry;
 
 use std::error::Error;
+use std::io;
 use std::process::ExitCode;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
@@ -63,7 +64,7 @@ fn main() -> ExitCode {
 fn run(arguments: &Arguments, screen: &mut Screen) -> Result<(), Box<dyn Error>> {
     let days = bars::parse(BARS)?;
     let recorder = Recorder::start()?;
-    let stop = stop_signal();
+    let stop = stop_signal()?;
     screen.line(&introduction(&days, arguments));
     replay(&days, arguments, &recorder, &stop, screen);
     screen.line(&recorder.shutdown()?);
@@ -86,72 +87,97 @@ fn introduction(days: &[Day], arguments: &Arguments) -> String {
     )
 }
 
+/// Why a pass through the data ended.
+enum End {
+    Data,
+    Stopped,
+    Enough,
+}
+
 /// Lives through the days, again and again, until the arguments or a person end it.
-fn replay(days: &[Day], arguments: &Arguments, recorder: &Recorder, stop: &Receiver<()>, screen: &mut Screen) {
+fn replay(
+    days: &[Day],
+    arguments: &Arguments,
+    recorder: &Recorder,
+    stop: &Receiver<()>,
+    screen: &mut Screen,
+) {
     let mut left = arguments.days;
     let mut next_id = 1;
     loop {
         let mut desk = Desk::open(recorder, next_id);
-        for day in days {
-            if left == Some(0) {
-                desk.close();
-                return;
-            }
-            screen.day(&desk.live_through(day));
-            left = left.map(|days| days - 1);
-            if stopped(stop, arguments) || screen.is_closed() {
-                desk.close();
-                screen.line("stopping");
-                return;
-            }
-        }
+        let end = pass(&mut desk, days, &mut left, arguments, stop, screen);
         next_id = desk.close();
-        if arguments.once {
-            screen.line("end of the data");
-            return;
-        }
-        if left != Some(0) {
-            screen.line("end of the data: starting over with a new portfolio");
+        screen.keep_progress();
+        match end {
+            End::Data if arguments.once => return screen.line("end of the data"),
+            End::Data => screen.line("end of the data: starting over with a new portfolio"),
+            End::Stopped => return screen.line("stopping"),
+            End::Enough => return,
         }
     }
+}
+
+fn pass(
+    desk: &mut Desk<'_>,
+    days: &[Day],
+    left: &mut Option<u64>,
+    arguments: &Arguments,
+    stop: &Receiver<()>,
+    screen: &mut Screen,
+) -> End {
+    for day in days {
+        if *left == Some(0) {
+            return End::Enough;
+        }
+        screen.day(&desk.live_through(day));
+        *left = left.map(|days| days - 1);
+        // The last day of a limited replay needs no pause after it.
+        if *left != Some(0) && (stopped(stop, arguments) || screen.is_closed()) {
+            return End::Stopped;
+        }
+    }
+    if *left == Some(0) { End::Enough } else { End::Data }
 }
 
 /// Waits for the next day, and says whether it shall not come.
 fn stopped(stop: &Receiver<()>, arguments: &Arguments) -> bool {
-    match stop.recv_timeout(arguments.pace) {
-        Ok(()) => true,
-        Err(RecvTimeoutError::Timeout) => false,
-        Err(RecvTimeoutError::Disconnected) => {
-            // Without a signal handler Ctrl-C ends the program the hard way.
-            thread::sleep(arguments.pace);
-            false
-        }
-    }
+    stop.recv_timeout(arguments.pace) != Err(RecvTimeoutError::Timeout)
 }
 
-/// A message for the first Ctrl-C, or `SIGTERM` where there is one.
-fn stop_signal() -> Receiver<()> {
+/// A message for the first Ctrl-C, or `SIGTERM` where there is one. The signals are caught when this returns.
+fn stop_signal() -> io::Result<Receiver<()>> {
     let (sender, receiver) = channel();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let signal = {
+        let _inside = runtime.enter();
+        a_signal()?
+    };
     thread::spawn(move || {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        runtime.block_on(a_signal())?;
+        runtime.block_on(signal);
+        // The replay may have ended by itself.
         let _ = sender.send(());
-        std::io::Result::Ok(())
     });
-    receiver
+    Ok(receiver)
 }
 
 #[cfg(unix)]
-async fn a_signal() -> std::io::Result<()> {
+fn a_signal() -> io::Result<impl Future<Output = ()>> {
     use tokio::signal::unix::{SignalKind, signal};
+    let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
-    tokio::select! {
-        interrupt = tokio::signal::ctrl_c() => interrupt,
-        _ = terminate.recv() => Ok(()),
-    }
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+    })
 }
 
-#[cfg(not(unix))]
-async fn a_signal() -> std::io::Result<()> {
-    tokio::signal::ctrl_c().await
+#[cfg(windows)]
+fn a_signal() -> io::Result<impl Future<Output = ()>> {
+    let mut interrupt = tokio::signal::windows::ctrl_c()?;
+    Ok(async move {
+        interrupt.recv().await;
+    })
 }

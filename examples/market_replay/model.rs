@@ -6,7 +6,8 @@ use std::collections::VecDeque;
 use crate::bars::Bar;
 use crate::drift::Drift;
 use crate::indicators::{
-    average_close, average_true_range, change, daily_changes, realised_volatility, relative_strength, volume_ratio,
+    average_close, average_true_range, change, daily_changes, realised_volatility, relative_strength,
+    volume_ratio,
 };
 
 /// Names of the features, in the order of a row.
@@ -40,7 +41,7 @@ pub(crate) struct Prediction {
 
 impl Prediction {
     /// Probability of the predicted direction.
-    pub(crate) fn confidence(&self) -> f64 {
+    pub(crate) fn confidence(self) -> f64 {
         self.rise.max(1.0 - self.rise)
     }
 }

@@ -1,15 +1,13 @@
 //! The risk manager: a check before each order, circuit breakers after each close, and the kill switch.
 
-use crate::account::DayTrades;
+use crate::account::{DayTrades, LEVERAGE};
 use crate::execution::whole_shares;
 use crate::orders::Ticket;
 use crate::telemetry::{RiskResult, Side};
 
-const MOST_POSITIONS: usize = 5;
+const MOST_POSITIONS: usize = 6;
 /// Of one position, as a share of equity.
 const LARGEST_POSITION: f64 = 0.35;
-/// Long and short together, entries at work included, as a share of equity.
-const LARGEST_EXPOSURE: f64 = 1.0;
 /// From this drawdown on, in percent, positions are half as large.
 const CAUTION_DRAWDOWN_PCT: f64 = 5.0;
 /// A prediction that is surer than this, and against the order, needs a person's word.
@@ -63,7 +61,8 @@ pub(crate) struct Figures {
 }
 
 /// Trips when its figure reaches its level. Once it is armed again while the figure is still there, it takes a figure
-/// that is worse than before: otherwise a portfolio that has lost its 10 % could never trade its way back.
+/// that is worse than before by [`Self::WORSE`]: otherwise a portfolio that has lost its 10 % could never trade its way
+/// back.
 #[derive(Clone, Debug)]
 struct Breaker {
     name: &'static str,
@@ -73,6 +72,9 @@ struct Breaker {
 }
 
 impl Breaker {
+    /// Percentage points.
+    const WORSE: f64 = 1.0;
+
     const fn new(name: &'static str, level: f64) -> Self {
         Self { name, level, worst: None, arms_on: None }
     }
@@ -94,7 +96,7 @@ impl Breaker {
             self.worst = None;
             return None;
         }
-        if self.worst.is_some_and(|worst| value <= worst) {
+        if self.worst.is_some_and(|worst| value < worst + Self::WORSE) {
             return None;
         }
         self.worst = Some(value);
@@ -122,7 +124,7 @@ impl RiskManager {
         Self {
             daily_loss: Breaker::new(daily_loss, 3.0),
             drawdown: Breaker::new(drawdown, 10.0),
-            volatility: Breaker::new(volatility, 60.0),
+            volatility: Breaker::new(volatility, 70.0),
             ruin: Breaker::new("ruin", 15.0),
             kill_switch_off_on: None,
         }
@@ -159,7 +161,7 @@ impl RiskManager {
         let caution = if facts.drawdown_pct > CAUTION_DRAWDOWN_PCT { 0.5 } else { 1.0 };
         let asked = f64::from(ticket.quantity) * caution;
         let by_size = facts.equity * LARGEST_POSITION / ticket.decided_at;
-        let by_exposure = (facts.equity * LARGEST_EXPOSURE - facts.exposure) / ticket.decided_at;
+        let by_exposure = (facts.equity * LEVERAGE - facts.exposure) / ticket.decided_at;
         let quantity = whole_shares(asked.min(by_size).min(by_exposure));
         if quantity == 0 {
             return reject("max_exposure");
@@ -197,7 +199,8 @@ impl RiskManager {
         changes.extend(self.drawdown.update(today, figures.drawdown_pct));
         changes.extend(self.volatility.update(today, figures.volatility));
         let tripped_now = changes.iter().any(|change| matches!(change, Change::Tripped { .. }));
-        let several = self.breakers().filter(|breaker| breaker.is_tripped()).count() >= BREAKERS_FOR_KILL_SWITCH;
+        let several =
+            self.breakers().filter(|breaker| breaker.is_tripped()).count() >= BREAKERS_FOR_KILL_SWITCH;
         let ruin = matches!(self.ruin.update(today, figures.drawdown_pct), Some(Change::Tripped { .. }));
         let reason = match (ruin, tripped_now && several) {
             (true, _) => "drawdown beyond 15 %",
@@ -251,12 +254,15 @@ mod tests {
         assert_eq!(answer(300, Facts { exposure: 90_000.0, ..FACTS }), ("reduce_size", "max_exposure", 100));
         assert_eq!(answer(300, Facts { exposure: 100_000.0, ..FACTS }), ("reject", "max_exposure", 0));
         assert_eq!(answer(100, Facts { drawdown_pct: 6.0, ..FACTS }), ("reduce_size", "drawdown", 50));
-        assert_eq!(answer(100, Facts { positions: 5, ..FACTS }), ("reject", "max_positions", 0));
+        assert_eq!(answer(100, Facts { positions: 6, ..FACTS }), ("reject", "max_positions", 0));
         assert_eq!(answer(100, Facts { day_trades_used: 3, ..FACTS }), ("reject", "pdt_limit", 0));
         let last = Facts { day_trades_used: 2, ..FACTS };
         assert_eq!(answer(100, last), ("require_approval", "last_day_trade", 100));
         assert_eq!(answer(100, Facts { approved: true, ..last }), ("approve", "within_limits", 100));
-        assert_eq!(answer(100, Facts { rise: Some(0.3), ..FACTS }), ("require_approval", "model_disagrees", 100));
+        assert_eq!(
+            answer(100, Facts { rise: Some(0.3), ..FACTS }),
+            ("require_approval", "model_disagrees", 100)
+        );
         assert_eq!(answer(100, Facts { rise: Some(0.7), ..FACTS }), ("approve", "within_limits", 100));
     }
 
@@ -270,15 +276,15 @@ mod tests {
     }
 
     #[test]
-    fn a_breaker_arms_after_five_days_and_then_takes_a_worse_figure() {
+    fn a_breaker_arms_after_five_days_and_then_takes_a_figure_worse_by_a_point() {
         let mut risk = RiskManager::new();
         let lost = |drawdown_pct| Figures { drawdown_pct, ..CALM };
         let tripped = |value| vec![Change::Tripped { breaker: "drawdown", value, level: 10.0 }];
         assert_eq!(risk.close_of_day(0, &lost(10.0)), tripped(10.0));
         assert_eq!(risk.close_of_day(4, &lost(12.0)), []);
         assert_eq!(risk.close_of_day(5, &lost(11.0)), [Change::Armed { breaker: "drawdown" }]);
-        assert_eq!(risk.close_of_day(6, &lost(12.0)), []);
-        assert_eq!(risk.close_of_day(7, &lost(12.1)), tripped(12.1));
+        assert_eq!(risk.close_of_day(6, &lost(12.9)), []);
+        assert_eq!(risk.close_of_day(7, &lost(13.0)), tripped(13.0));
         risk.close_of_day(12, &CALM);
         assert_eq!(risk.close_of_day(13, &CALM), []);
         assert_eq!(risk.close_of_day(14, &lost(10.0)), tripped(10.0));
@@ -287,7 +293,7 @@ mod tests {
     #[test]
     fn two_breakers_or_ruin_turn_the_kill_switch_on_for_five_days() {
         let mut risk = RiskManager::new();
-        let worst = Figures { daily_pnl_pct: -4.0, drawdown_pct: 4.0, volatility: 70.0 };
+        let worst = Figures { daily_pnl_pct: -4.0, drawdown_pct: 4.0, volatility: 80.0 };
         let on = Change::KillSwitchOn { reason: "two circuit breakers tripped" };
         assert_eq!(risk.close_of_day(0, &worst).last(), Some(&on));
         assert_eq!(risk.halted(), Some("kill_switch"));

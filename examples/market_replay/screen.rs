@@ -11,13 +11,15 @@ const DAYS_PER_LINE: u32 = 5;
 pub(crate) struct Screen {
     redraws: bool,
     drawn: usize,
+    /// The latest progress, until it has a line of its own.
+    unkept: Option<String>,
     days: u32,
     closed: bool,
 }
 
 impl Screen {
     pub(crate) fn new() -> Self {
-        Self { redraws: io::stdout().is_terminal(), drawn: 0, days: 0, closed: false }
+        Self { redraws: io::stdout().is_terminal(), drawn: 0, unkept: None, days: 0, closed: false }
     }
 
     /// Nobody reads any more.
@@ -47,9 +49,21 @@ impl Screen {
             self.clear();
             self.drawn = text.len();
             self.write(&text);
+            self.unkept = Some(text);
         } else if self.days % DAYS_PER_LINE == 1 {
             self.line(&text);
+            self.unkept = None;
+        } else {
+            self.unkept = Some(text);
         }
+    }
+
+    /// Lets the latest progress stand, and begins anew.
+    pub(crate) fn keep_progress(&mut self) {
+        if let Some(text) = self.unkept.take() {
+            self.line(&text);
+        }
+        self.days = 0;
     }
 
     fn clear(&mut self) {

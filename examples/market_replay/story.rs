@@ -4,27 +4,41 @@ use std::collections::BTreeMap;
 use std::fmt::{Debug, Write as _};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use jiff::civil::date;
 use tracing::field::{Field, Visit};
+use tracing::span::{Attributes, Id};
 use tracing::{Event, Subscriber};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
+use tracing_subscriber::registry::LookupSpan;
 
+use crate::account::DayTrades;
 use crate::bars;
 use crate::desk::{DayReport, Desk};
-use crate::telemetry::Recorder;
+use crate::risk::RiskManager;
+use crate::telemetry::{OrderStatus, Recorder, RiskResult};
 
-/// Every event as its name and `key=value` pairs.
+/// Every event as `key=value` pairs, those of its order span first.
 #[derive(Clone, Default)]
 struct Lines(Arc<Mutex<Vec<String>>>);
 
-impl<S: Subscriber> Layer<S> for Lines {
-    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Lines {
+    fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, context: Context<'_, S>) {
         let mut line = Line::default();
+        attributes.record(&mut line);
+        if let Some(span) = context.span(id) {
+            span.extensions_mut().insert(line);
+        }
+    }
+
+    fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
+        let span = context.event_span(event);
+        let mut line = span.and_then(|span| span.extensions().get::<Line>().cloned()).unwrap_or_default();
         event.record(&mut line);
         self.0.lock().unwrap_or_else(PoisonError::into_inner).push(line.0);
     }
 }
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Line(String);
 
 impl Visit for Line {
@@ -57,24 +71,106 @@ fn live_through_everything() -> Story {
     Story { days, lines }
 }
 
-#[test]
-fn dump() {
-    let story = live_through_everything();
-    let mut counts: BTreeMap<String, u32> = BTreeMap::new();
-    let mut days = story.days.iter();
-    for line in &story.lines {
-        for word in line.split(' ') {
-            for key in ["status=", "result=", "reason=", "used=", "day_trades_used="] {
-                if word.starts_with(key) {
-                    *counts.entry(word.to_string()).or_default() += 1;
-                }
+impl Story {
+    /// Every value of a field, in order.
+    fn values<'a>(&'a self, field: &'a str) -> impl Iterator<Item = &'a str> {
+        let words = self.lines.iter().flat_map(|line| line.split(' '));
+        words.filter_map(move |word| word.strip_prefix(field)?.strip_prefix('='))
+    }
+
+    fn numbers(&self, field: &str) -> Vec<f64> {
+        self.values(field).map(|text| text.parse().unwrap()).collect()
+    }
+
+    /// Each order's events, in order.
+    fn orders(&self) -> BTreeMap<&str, Vec<&str>> {
+        let mut orders = BTreeMap::<_, Vec<_>>::new();
+        for line in &self.lines {
+            let value = |field: &str| line.split(' ').find_map(|word| word.strip_prefix(field));
+            if let (Some(id), Some(event)) = (value("order_id="), value("message=")) {
+                orders.entry(id).or_default().push(event);
             }
         }
-        if line.contains("message=model ") {
-            let d = days.next().unwrap();
-            println!("{} eq {:.0} dd {:.1} day {:.2} pos {} {}", d.date, d.portfolio.equity_dollars, d.portfolio.drawdown_pct, d.portfolio.daily_pnl_pct, d.portfolio.positions, line);
-            for n in &d.notes { println!("   {n}"); }
+        orders
+    }
+
+    fn notes(&self, part: &str) -> usize {
+        self.days.iter().flat_map(|day| &day.notes).filter(|note| note.contains(part)).count()
+    }
+}
+
+#[test]
+fn in_autumn_2008_the_drawdown_warns_turns_critical_and_recovers() {
+    let story = live_through_everything();
+    let autumn = date(2008, 9, 1)..=date(2008, 10, 31);
+    let mut drawdowns =
+        story.days.iter().filter(|day| autumn.contains(&day.date)).map(|day| day.portfolio.drawdown_pct);
+    assert!(drawdowns.any(|drawdown| drawdown <= 4.5), "calm before");
+    assert!(drawdowns.any(|drawdown| drawdown > 5.0 && drawdown <= 8.0), "warning");
+    assert!(drawdowns.any(|drawdown| drawdown > 8.0), "critical");
+    assert!(drawdowns.any(|drawdown| drawdown <= 4.5), "resolved");
+    let worst = story.days.iter().map(|day| day.portfolio.drawdown_pct).fold(0.0, f64::max);
+    assert!((10.0..20.0).contains(&worst), "{worst}");
+}
+
+#[test]
+fn breakers_and_kill_switch_trip_and_arm_again() {
+    let story = live_through_everything();
+    for breaker in RiskManager::BREAKERS {
+        assert!(story.notes(&format!("{breaker} tripped")) > 0, "{breaker}");
+        assert!(story.notes(&format!("{breaker} armed again")) > 0, "{breaker}");
+    }
+    assert!(story.notes("KILL SWITCH ON") > 0);
+    assert!(story.notes("kill switch off and armed again") > 0);
+}
+
+#[test]
+fn every_status_and_every_risk_result_appears() {
+    let story = live_through_everything();
+    for status in OrderStatus::ALL {
+        assert!(story.values("status").any(|value| value == status.as_str()), "{status}");
+    }
+    for result in RiskResult::ALL {
+        assert!(story.values("result").any(|value| value == result.as_str()), "{result}");
+    }
+    assert!(story.values("reason").any(|reason| reason == "insufficient_buying_power"));
+}
+
+#[test]
+fn each_order_is_submitted_first_and_has_one_final_status() {
+    let story = live_through_everything();
+    let orders = story.orders();
+    assert!(orders.len() > 500, "{}", orders.len());
+    for (id, events) in orders {
+        assert_eq!(events.first(), Some(&"order_submitted"), "{id}: {events:?}");
+        for once in ["order_submitted", "order_final"] {
+            assert_eq!(events.iter().filter(|event| **event == once).count(), 1, "{id}: {events:?}");
         }
     }
-    println!("{counts:#?}");
+}
+
+#[test]
+fn day_trades_come_to_the_limit_and_never_beyond_it() {
+    let story = live_through_everything();
+    let used = story.numbers("used");
+    assert_eq!(used.iter().copied().fold(0.0, f64::max), f64::from(DayTrades::LIMIT));
+    assert!(used.iter().filter(|used| **used >= 2.0).count() >= 5);
+}
+
+#[test]
+fn accuracy_and_drift_move_as_those_of_a_real_model_do() {
+    let story = live_through_everything();
+    let accuracy = story.numbers("accuracy");
+    assert!(
+        accuracy.iter().all(|share| (0.3..0.7).contains(share)),
+        "nobody predicts a market well, or badly"
+    );
+    let psi = story.numbers("psi");
+    assert!(psi.iter().any(|psi| *psi < 0.1) && psi.iter().any(|psi| *psi > 0.2));
+    assert!(story.notes("model retrained") > 0);
+}
+
+#[test]
+fn two_replays_are_equal() {
+    assert_eq!(live_through_everything().lines, live_through_everything().lines);
 }

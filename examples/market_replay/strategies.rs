@@ -26,17 +26,17 @@ pub(crate) trait Strategy {
 }
 
 /// What an entry may lose at its stop, as a share of equity.
-const RISK_PER_TRADE: f64 = 0.012;
+const RISK_PER_TRADE: f64 = 0.015;
 const RANGE_DAYS: usize = 14;
 
-/// Follows a trend of two weeks, both ways: in on a break-out, out when the trend is over.
+/// Follows a swing of a week, both ways: in on a break-out, out when the trend is over.
 pub(crate) struct SwingMomentum;
 
 impl SwingMomentum {
-    const TREND_DAYS: usize = 20;
-    const SWING_DAYS: usize = 10;
-    /// Change over the swing that counts as a trend.
-    const THRESHOLD: f64 = 0.04;
+    const TREND_DAYS: usize = 15;
+    const SWING_DAYS: usize = 5;
+    /// Relative change over the swing that counts as one.
+    const THRESHOLD: f64 = 0.03;
     const MOST_DAYS_HELD: usize = 15;
 }
 
@@ -55,7 +55,7 @@ impl Strategy for SwingMomentum {
             let stale = view.today - position.opened >= Self::MOST_DAYS_HELD;
             return (over || stale).then(|| leave(view, position, today.close));
         }
-        let bracket = Bracket { stop_distance: 2.0 * range, target_distance: 4.0 * range };
+        let bracket = Bracket { stop_distance: 2.0 * range, target_distance: 8.0 * range };
         if swing > Self::THRESHOLD && trend > 0.0 {
             enter(view, Side::Buy, Kind::Stop(today.high), bracket, 2, today.close)
         } else if swing < -Self::THRESHOLD && trend < 0.0 {
@@ -70,10 +70,10 @@ impl Strategy for SwingMomentum {
 pub(crate) struct MeanReversion;
 
 impl MeanReversion {
-    const STRENGTH_DAYS: usize = 4;
-    const OVERSOLD: f64 = 20.0;
+    const STRENGTH_DAYS: usize = 3;
+    const OVERSOLD: f64 = 15.0;
     const MEAN_DAYS: usize = 10;
-    const MOST_DAYS_HELD: usize = 6;
+    const MOST_DAYS_HELD: usize = 8;
 }
 
 impl Strategy for MeanReversion {
@@ -91,9 +91,9 @@ impl Strategy for MeanReversion {
             return (back || stale).then(|| leave(view, position, today.close));
         }
         let strength = relative_strength(view.bars, Self::STRENGTH_DAYS)?;
-        let bracket = Bracket { stop_distance: 1.5 * range, target_distance: 1.5 * range };
+        let bracket = Bracket { stop_distance: 0.75 * range, target_distance: 2.0 * range };
         if strength < Self::OVERSOLD {
-            enter(view, Side::Buy, Kind::Limit(today.close - 0.3 * range), bracket, 1, today.close)
+            enter(view, Side::Buy, Kind::Limit(today.close - 0.5 * range), bracket, 1, today.close)
         } else {
             None
         }
@@ -104,7 +104,15 @@ impl Strategy for MeanReversion {
 fn enter(view: &View<'_>, side: Side, kind: Kind, bracket: Bracket, days: u32, close: f64) -> Option<Ticket> {
     let quantity = whole_shares(view.equity * RISK_PER_TRADE / bracket.stop_distance);
     let purpose = Purpose::Open(bracket);
-    (quantity > 0).then_some(Ticket { book: view.book, side, kind, purpose, quantity, days, decided_at: close })
+    (quantity > 0).then_some(Ticket {
+        book: view.book,
+        side,
+        kind,
+        purpose,
+        quantity,
+        days,
+        decided_at: close,
+    })
 }
 
 fn leave(view: &View<'_>, position: &Position, close: f64) -> Ticket {
@@ -130,7 +138,12 @@ mod tests {
             .collect()
     }
 
-    fn ask(strategy: &dyn Strategy, bars: &[Bar], position: Option<&Position>, today: usize) -> Option<Ticket> {
+    fn ask(
+        strategy: &dyn Strategy,
+        bars: &[Bar],
+        position: Option<&Position>,
+        today: usize,
+    ) -> Option<Ticket> {
         let book = Book { strategy: strategy.name(), symbol: "AAPL" };
         strategy.evening(&View { book, bars, position, today, equity: 100_000.0 })
     }
@@ -164,9 +177,9 @@ mod tests {
         let fall = path((0..20).map(|day| 100.0 - f64::from(day)));
         let ticket = ask(&MeanReversion, &fall, None, 20).unwrap();
         assert_eq!((ticket.side, ticket.days), (Side::Buy, 1));
-        assert!(matches!(ticket.kind, Kind::Limit(price) if price < 81.0));
-        // A range of 2 dollars, a stop 3 dollars away: 1,200 dollars at risk buy 400 shares.
-        assert_eq!(ticket.quantity, 400);
+        assert!(matches!(ticket.kind, Kind::Limit(price) if price == 80.0));
+        // A range of 2 dollars, a stop 1.50 dollars away: 1,500 dollars at risk buy 1,000 shares.
+        assert_eq!(ticket.quantity, 1_000);
         let flat = path((0..20).map(|_| 100.0));
         assert_eq!(ask(&MeanReversion, &flat, None, 20), None);
     }

@@ -1,6 +1,12 @@
 //! Every fact that the desk tells the outside world: one method each. Nothing else in this example knows how it is told.
 
-// Ready for the telemetry handle: each method's comment is the call that joins its line.
+// Each method's comment is the call that joins its line once the handle is there.
+#![expect(
+    clippy::unused_self,
+    clippy::unnecessary_wraps,
+    reason = "the recorder holds nothing and cannot fail before it holds the handle"
+)]
+
 pub(crate) use trading_telemetry::metrics::labels::{OrderStatus, OrderType, RiskResult, Side};
 
 use tracing::span::EnteredSpan;
@@ -34,7 +40,12 @@ impl Recorder {
         //     .environment("replay")
         //     .broker("paper")
         //     .init()?;
-        tracing::info!(version = env!("CARGO_PKG_VERSION"), environment = "replay", broker = "paper", "started");
+        tracing::info!(
+            version = env!("CARGO_PKG_VERSION"),
+            environment = "replay",
+            broker = "paper",
+            "started"
+        );
         Ok(Self {})
     }
 
@@ -91,15 +102,20 @@ impl Recorder {
 
     /// The order's one final status.
     pub(crate) fn order_final(&self, order: &Order, status: OrderStatus, reason: &'static str) {
-        let _ticket = &order.ticket;
+        let ticket = &order.ticket;
         // self.telemetry.metrics().strategy(ticket.book.strategy).order(ticket.side, ticket.kind.order_type(), status);
-        tracing::info!(status = status.as_str(), reason, "order_final");
+        tracing::info!(
+            side = ticket.side.as_str(),
+            order_type = ticket.kind.order_type().as_str(),
+            status = status.as_str(),
+            reason,
+            "order_final"
+        );
     }
 
     pub(crate) fn trade_closed(&self, order: &Order, pnl_dollars: f64, days_held: usize) {
-        let _strategy = order.ticket.book.strategy;
-        // self.telemetry.metrics().strategy(strategy).pnl_dollars(pnl_dollars);
-        tracing::info!(pnl_dollars, days_held, "trade_closed");
+        // self.telemetry.metrics().strategy(order.ticket.book.strategy).pnl_dollars(pnl_dollars);
+        tracing::info!(side = order.ticket.side.as_str(), pnl_dollars, days_held, "trade_closed");
     }
 
     pub(crate) fn day_trade(&self, used: u32) {
@@ -124,7 +140,15 @@ impl Recorder {
 
     pub(crate) fn portfolio(&self, portfolio: &Portfolio) {
         // self.telemetry.metrics().portfolio().record(&PortfolioSnapshot { … });
-        tracing::debug!(?portfolio, "portfolio");
+        tracing::debug!(
+            equity_dollars = portfolio.equity_dollars,
+            cash_dollars = portfolio.cash_dollars,
+            positions = portfolio.positions,
+            daily_pnl_dollars = portfolio.daily_pnl_dollars,
+            daily_pnl_pct = portfolio.daily_pnl_pct,
+            drawdown_pct = portfolio.drawdown_pct,
+            "portfolio"
+        );
     }
 
     pub(crate) fn prediction(&self, confidence: f64) {

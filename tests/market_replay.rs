@@ -1,0 +1,92 @@
+//! The replay as a person runs it.
+#![expect(clippy::unwrap_used, reason = "a helper of tests fails as a test does")]
+
+use std::io::{BufRead, BufReader};
+use std::net::TcpListener;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::sync::OnceLock;
+
+/// Builds the example next to this test, once, so that the test runs alone too.
+fn program() -> &'static PathBuf {
+    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
+    PROGRAM.get_or_init(|| {
+        let test = std::env::current_exe().unwrap();
+        let profile = test.ancestors().nth(2).unwrap();
+        let mut build = Command::new(env!("CARGO"));
+        build
+            .args(["build", "--quiet", "--example", "market_replay"])
+            .current_dir(env!("CARGO_MANIFEST_DIR"));
+        if profile.ends_with("release") {
+            build.arg("--release");
+        }
+        assert!(build.status().unwrap().success());
+        profile.join("examples").join(format!("market_replay{}", std::env::consts::EXE_SUFFIX))
+    })
+}
+
+/// The program in an empty folder of its own, on a free port.
+fn replay(folder: &str, arguments: &[&str]) -> Command {
+    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("market_replay").join(folder);
+    std::fs::create_dir_all(&folder).unwrap();
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let mut command = Command::new(program());
+    command.args(arguments).current_dir(folder).env("SA_MONITORING__PROMETHEUS_PORT", port.to_string());
+    command.stdin(Stdio::null());
+    command
+}
+
+fn output(folder: &str, arguments: &[&str]) -> (Option<i32>, String, String) {
+    let output = replay(folder, arguments).output().unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    (output.status.code(), text(output.stdout), text(output.stderr))
+}
+
+#[test]
+fn an_unknown_argument_is_a_clear_error() {
+    let (code, out, err) = output("unknown", &["--speed", "3"]);
+    assert_eq!((code, out.as_str()), (Some(2), ""));
+    assert_eq!(err, "error: unknown argument `--speed`; see --help\n");
+}
+
+#[test]
+fn help_names_every_option() {
+    let (code, out, _) = output("help", &["--help"]);
+    assert_eq!(code, Some(0));
+    for option in ["--pace-ms N", "--days N", "--once", "--help"] {
+        assert!(out.contains(option), "{option} in {out}");
+    }
+}
+
+#[test]
+fn one_pass_ends_with_the_data_and_the_report() {
+    let (code, out, _) = output("once", &["--pace-ms", "0", "--once"]);
+    assert_eq!(code, Some(0));
+    assert!(out.contains("http://127.0.0.1:"), "{out}");
+    assert!(out.contains("2008-10-13 KILL SWITCH ON"), "{out}");
+    let end = out.rfind("\n2009-06-30  equity").expect("the last day");
+    assert!(out[end..].contains("\nend of the data\n"), "{out}");
+}
+
+#[test]
+fn it_starts_over_and_says_so() {
+    let (code, out, _) = output("over", &["--pace-ms", "0", "--days", "510"]);
+    assert_eq!(code, Some(0));
+    let over =
+        out.find("\nend of the data: starting over with a new portfolio\n2007-07-02").expect("the line");
+    assert!(out[over..].contains("\n2007-07-10  equity"), "{out}");
+}
+
+#[cfg(unix)]
+#[test]
+fn ctrl_c_ends_it_with_the_report() {
+    let mut child = replay("ctrl_c", &["--pace-ms", "60000"]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
+    lines.find(|line| line.starts_with("2007-07-02  equity")).expect("the first day");
+    let interrupt = Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    assert!(interrupt.success());
+    let rest: Vec<String> = lines.collect();
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    assert_eq!(rest.first().map(String::as_str), Some("stopping"));
+    assert!(rest.len() > 1, "the report is missing: {rest:?}");
+}
