@@ -1,4 +1,6 @@
 //! Two simple strategies. Each looks at one stock in the evening and writes at most one ticket.
+//!
+//! Their constants were chosen on these very two years, for a story worth watching. They are no advice to anybody.
 
 use crate::account::Position;
 use crate::bars::Bar;
