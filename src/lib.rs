@@ -3,6 +3,7 @@
 pub mod audit;
 pub mod clock;
 mod exposition;
+pub mod logs;
 pub mod metrics;
 pub mod orders;
 mod shutdown;

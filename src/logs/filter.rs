@@ -1,0 +1,169 @@
+//! Which events become lines; changeable while the service runs.
+
+use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
+use std::time::Duration;
+
+use tracing::subscriber::Interest;
+use tracing::{Metadata, callsite};
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::{Context, Filter};
+
+use super::line::AUDIT_TARGET;
+use super::stats::lock;
+use crate::clock::Clock;
+
+/// A filter in the manner of `RUST_LOG` (`info,my_crate::feed=debug,hyper=off`), as a handle: clones share the setting.
+///
+/// It decides about events and never about spans, so that an error line keeps the ids of the order around it, and it
+/// lets every event at target `audit` pass. Directives about spans or fields (`[order{id}]=debug`) are refused. While it
+/// stands still it costs nothing beyond what `tracing` remembers per call site; a change rebuilds that memory.
+#[derive(Clone, Debug)]
+pub struct EventFilter {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    clock: Arc<dyn Clock>,
+    current: RwLock<Targets>,
+    spec: Mutex<Spec>,
+    temporary: AtomicBool,
+}
+
+#[derive(Debug)]
+struct Spec {
+    lasting: String,
+    /// Another filter, until this reading of the monotonic clock.
+    temporary: Option<(String, Duration)>,
+}
+
+/// A filter that cannot be read.
+#[derive(Clone, Debug)]
+pub struct FilterError {
+    spec: String,
+    cause: Option<String>,
+}
+
+impl fmt::Display for FilterError {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "log filter {:?} is not understood", self.spec)?;
+        if let Some(cause) = &self.cause {
+            write!(out, " ({cause})")?;
+        }
+        out.write_str(", write levels per target such as info,my_crate::feed=debug,hyper=off")
+    }
+}
+
+impl std::error::Error for FilterError {}
+
+impl EventFilter {
+    /// A filter that lets `spec` pass.
+    ///
+    /// # Errors
+    /// When `spec` is empty, has an unknown level, or speaks of spans or fields.
+    pub fn new(spec: &str, clock: Arc<dyn Clock>) -> Result<Self, FilterError> {
+        let targets = parse(spec)?;
+        let spec = Spec { lasting: spec.to_owned(), temporary: None };
+        let shared = Shared {
+            clock,
+            current: RwLock::new(targets),
+            spec: Mutex::new(spec),
+            temporary: AtomicBool::new(false),
+        };
+        Ok(Self { shared: Arc::new(shared) })
+    }
+
+    /// Replaces the filter for good.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new); the filter then stays as it was.
+    pub fn set(&self, spec: &str) -> Result<(), FilterError> {
+        let targets = parse(spec)?;
+        let mut current = lock(&self.shared.spec);
+        *current = Spec { lasting: spec.to_owned(), temporary: None };
+        self.shared.temporary.store(false, Relaxed);
+        self.apply(targets);
+        Ok(())
+    }
+
+    /// Replaces the filter for a time, after which the one that was set for good returns by itself.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new); the filter then stays as it was.
+    pub fn set_for(&self, spec: &str, time: Duration) -> Result<(), FilterError> {
+        let targets = parse(spec)?;
+        let mut current = lock(&self.shared.spec);
+        let until = self.shared.clock.monotonic().saturating_add(time);
+        current.temporary = Some((spec.to_owned(), until));
+        self.shared.temporary.store(true, Relaxed);
+        self.apply(targets);
+        Ok(())
+    }
+
+    /// The filter in force, as it was written.
+    pub fn spec(&self) -> String {
+        let spec = lock(&self.shared.spec);
+        spec.temporary.as_ref().map_or(&spec.lasting, |(spec, _)| spec).clone()
+    }
+
+    /// Ends a filter whose time is over; the one that returns. One atomic load while there is none.
+    pub(super) fn revert_if_due(&self) -> Option<String> {
+        if !self.shared.temporary.load(Relaxed) {
+            return None;
+        }
+        let mut spec = lock(&self.shared.spec);
+        let (_, until) = spec.temporary.as_ref()?;
+        if self.shared.clock.monotonic() < *until {
+            return None;
+        }
+        spec.temporary = None;
+        self.shared.temporary.store(false, Relaxed);
+        let lasting = spec.lasting.clone();
+        // It was read once before.
+        self.apply(parse(&lasting).unwrap_or_default());
+        Some(lasting)
+    }
+
+    /// The caller holds the lock of `spec`, so that two changes cannot mix.
+    fn apply(&self, targets: Targets) {
+        *self.shared.current.write().unwrap_or_else(PoisonError::into_inner) = targets;
+        callsite::rebuild_interest_cache();
+    }
+
+    fn current(&self) -> RwLockReadGuard<'_, Targets> {
+        self.shared.current.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn lets_pass(&self, metadata: &Metadata<'_>) -> bool {
+        metadata.is_span()
+            || metadata.target() == AUDIT_TARGET
+            || self.current().would_enable(metadata.target(), metadata.level())
+    }
+}
+
+impl<S> Filter<S> for EventFilter {
+    fn enabled(&self, metadata: &Metadata<'_>, _: &Context<'_, S>) -> bool {
+        self.lets_pass(metadata)
+    }
+
+    fn callsite_enabled(&self, metadata: &'static Metadata<'static>) -> Interest {
+        if self.lets_pass(metadata) { Interest::always() } else { Interest::never() }
+    }
+}
+
+fn parse(spec: &str) -> Result<Targets, FilterError> {
+    let refuse = |cause| Err(FilterError { spec: spec.to_owned(), cause });
+    if spec.contains(['[', '{']) {
+        return refuse(Some("it speaks of spans or fields".to_owned()));
+    }
+    let directives: Vec<_> = spec.split(',').map(str::trim).filter(|part| !part.is_empty()).collect();
+    if directives.is_empty() {
+        return refuse(None);
+    }
+    match directives.join(",").parse() {
+        Ok(targets) => Ok(targets),
+        Err(error) => refuse(Some(error.to_string())),
+    }
+}
