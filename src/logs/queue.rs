@@ -152,6 +152,16 @@ pub(super) struct Losses {
     pub(super) audit: u64,
 }
 
+/// Whether there is a point in waiting for the disk.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Disk {
+    #[default]
+    Takes,
+    /// A caller has waited in vain since the writer last took a batch.
+    Hangs,
+    Refuses,
+}
+
 #[derive(Debug, Default)]
 struct State {
     batch: Batch,
@@ -161,10 +171,7 @@ struct State {
     abandoned: u64,
     losses: Losses,
     urgent: bool,
-    /// The disk refuses; waiting for it is pointless.
-    failing: bool,
-    /// A caller has waited in vain since the writer last took a batch.
-    stalled: bool,
+    disk: Disk,
     closing: Option<Instant>,
     finished: bool,
 }
@@ -203,7 +210,7 @@ impl Queue {
         if !self.fits(&state, rank, length) {
             state = self.wait_for_room(state, rank, length);
             if !self.fits(&state, rank, length) || state.closing.is_some() {
-                let disk = state.failing || state.closing.is_some();
+                let disk = state.disk == Disk::Refuses || state.closing.is_some();
                 let reason = if disk { DropReason::WriteFailed } else { DropReason::QueueFull };
                 self.lose(&mut state, rank, reason);
                 return;
@@ -242,11 +249,10 @@ impl Queue {
             return state;
         }
         let until = Instant::now() + self.config.block_for;
-        while !(state.failing || state.stalled || state.closing.is_some() || self.fits(&state, rank, length))
-        {
+        while state.disk == Disk::Takes && state.closing.is_none() && !self.fits(&state, rank, length) {
             let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() {
-                state.stalled = true;
+                state.disk = Disk::Hangs;
                 break;
             }
             state = wait(&self.progress, state, left);
@@ -343,7 +349,7 @@ impl Queue {
             .unwrap_or_else(PoisonError::into_inner);
         mem::swap(&mut state.batch, batch);
         state.urgent = false;
-        state.stalled = false;
+        state.disk = Disk::Takes;
         let open = state.closing.is_none() || !batch.lines.is_empty();
         drop(state);
         self.progress.notify_all();
@@ -355,7 +361,7 @@ impl Queue {
         self.stats.written.fetch_add(lines, Relaxed);
         let mut state = lock(&self.state);
         state.settled += lines;
-        state.failing = false;
+        state.disk = Disk::Takes;
         drop(state);
         self.progress.notify_all();
     }
@@ -363,7 +369,7 @@ impl Queue {
     /// Notes that the disk refuses and waits before the next try. False when there is no time for another.
     pub(super) fn pause(&self, retry: Duration) -> bool {
         let mut state = lock(&self.state);
-        state.failing = true;
+        state.disk = Disk::Refuses;
         self.progress.notify_all();
         let until = Instant::now() + retry;
         loop {

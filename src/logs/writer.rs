@@ -117,7 +117,7 @@ impl<O: Output> Writer<O> {
     fn tell_losses(&self, next: Duration, open: bool) -> Duration {
         let Some(voice) = &self.voice else { return next };
         let now = voice.clock.monotonic();
-        if open && now < next {
+        if (open && now < next) || self.refused.is_some() {
             return next;
         }
         let Some(losses) = self.queue.losses_to_tell() else { return next };
