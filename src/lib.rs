@@ -3,19 +3,23 @@
 pub mod audit;
 pub mod clock;
 mod exposition;
+mod init;
 pub mod logs;
 pub mod metrics;
 pub mod orders;
+mod server;
+pub mod settings;
 mod shutdown;
 mod telemetry;
 pub mod testing;
 
 pub use exposition::Families;
+pub use init::{InitError, TelemetryBuilder, init_telemetry};
 pub use metrics::labels::{OrderStatus, OrderType, RiskResult, Side};
 pub use metrics::{Metrics, PortfolioSnapshot, Strategy};
+pub use server::TelemetryService;
 pub use shutdown::{ShutdownError, ShutdownReport, SignalReport};
 pub use telemetry::Telemetry;
 
 /// The version of OpenTelemetry that this crate records into: use this one, so that there is only one.
 pub use opentelemetry;
-pub mod settings;

@@ -1,6 +1,8 @@
 //! The handle.
 
 use std::borrow::Cow;
+use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -12,12 +14,17 @@ use opentelemetry_sdk::trace::SdkTracerProvider;
 
 use crate::audit::Audit;
 use crate::clock::Clock;
+use crate::init::TelemetryBuilder;
+use crate::logs::{DropReason, LogStats, Logs};
 use crate::metrics::catalog::{self, Instrument};
 use crate::metrics::{ForeignProvider, Metrics, MetricsConfig, Readings};
 use crate::orders::{Order, OrderTracerProvider};
 use crate::shutdown::{ShutdownError, ShutdownReport, Signal, shut_down};
 
 const CALLBACK_FAILURES: &Instrument = catalog::named("trading_telemetry_foreign_collect_failures_total");
+
+const LOG_DROPPED: &Instrument = catalog::named("trading_telemetry_log_dropped_total");
+const AUDIT_LOST: &Instrument = catalog::named("trading_telemetry_audit_lost_total");
 
 /// How long a shutdown may take unless the caller says otherwise.
 pub(crate) const SHUTDOWN_DEADLINE: Duration = Duration::from_secs(5);
@@ -31,7 +38,11 @@ pub struct Telemetry {
 
 struct Inner {
     core: Core,
+    audit: Audit,
+    logs: Option<Arc<Logs>>,
     signals: Vec<Arc<dyn Signal>>,
+    addresses: Vec<SocketAddr>,
+    deadline: Duration,
     report: OnceLock<ShutdownReport>,
 }
 
@@ -56,11 +67,26 @@ impl Core {
         let metrics = Metrics::new(config)?;
         let foreign = ForeignProvider::new(resource)?;
         let failures = foreign.clone();
-        #[expect(clippy::cast_precision_loss, reason = "a count of failures, far below 2^53")]
         metrics.registry().observe(CALLBACK_FAILURES, move |observer| {
-            observer(&[], failures.failures() as f64);
+            observer(&[], count(failures.failures()));
         });
         Ok(Self { service: service.into(), clock, metrics, foreign, tracers: OrderTracerProvider(tracers) })
+    }
+
+    /// Shows what becomes of the log's lines.
+    pub(crate) fn observe_logs(&self, logs: &Logs) {
+        let stats: Vec<Arc<LogStats>> =
+            std::iter::once(logs.stats()).chain(logs.audit_stats()).map(Arc::clone).collect();
+        let audit = stats.clone();
+        let registry = self.metrics.registry();
+        registry.observe(LOG_DROPPED, move |observer| {
+            for reason in DropReason::ALL {
+                observer(&[reason.as_str()], count(stats.iter().map(|stats| stats.dropped(*reason)).sum()));
+            }
+        });
+        registry.observe(AUDIT_LOST, move |observer| {
+            observer(&[], count(audit.iter().map(|stats| stats.audit_lost()).sum()));
+        });
     }
 
     pub(crate) fn readings(&self) -> Readings {
@@ -69,8 +95,35 @@ impl Core {
 }
 
 impl Telemetry {
-    pub(crate) fn assemble(core: Core, signals: Vec<Arc<dyn Signal>>) -> Self {
-        Self { inner: Arc::new(Inner { core, signals, report: OnceLock::new() }) }
+    pub(crate) fn assemble(
+        core: Core,
+        logs: Option<Arc<Logs>>,
+        signals: Vec<Arc<dyn Signal>>,
+        addresses: Vec<SocketAddr>,
+        deadline: Duration,
+    ) -> Self {
+        let audit = Audit::new(core.metrics.clone());
+        Self {
+            inner: Arc::new(Inner {
+                core,
+                audit,
+                logs,
+                signals,
+                addresses,
+                deadline,
+                report: OnceLock::new(),
+            }),
+        }
+    }
+
+    /// What a service says about its telemetry in code, before it starts.
+    pub fn builder() -> TelemetryBuilder {
+        TelemetryBuilder::new()
+    }
+
+    /// The addresses at which the server answers, as far as they could be bound at the start.
+    pub fn metrics_addresses(&self) -> &[SocketAddr] {
+        &self.inner.addresses
     }
 
     /// The typed groups: every built-in instrument.
@@ -90,8 +143,13 @@ impl Telemetry {
     }
 
     /// Trading decisions: metric, audit line and alert in one call.
-    pub fn audit(&self) -> Audit {
-        Audit::new(self.inner.core.metrics.clone())
+    pub fn audit(&self) -> &Audit {
+        &self.inner.audit
+    }
+
+    /// The log file that lines are written to now.
+    pub fn log_file(&self) -> PathBuf {
+        self.inner.logs.as_ref().map(|logs| logs.stats().path()).unwrap_or_default()
     }
 
     /// The service's name.
@@ -99,13 +157,13 @@ impl Telemetry {
         &self.inner.core.service
     }
 
-    /// Flushes and stops everything under the default deadline of five seconds. A second call gives the same report.
+    /// Flushes and stops everything within `system.shutdown_timeout_seconds`, five by default. A second call gives the same report.
     ///
     /// # Errors
     ///
     /// When something accepted was lost, or a signal did not finish in time; the error holds the report.
     pub fn shutdown(&self) -> Result<ShutdownReport, ShutdownError> {
-        self.shutdown_within(SHUTDOWN_DEADLINE)
+        self.shutdown_within(self.inner.deadline)
     }
 
     /// [`Self::shutdown`] under a deadline of the caller's.
@@ -135,8 +193,13 @@ impl Drop for Inner {
         if self.report.get().is_some() {
             return;
         }
-        if let Err(error) = self.shut_down(SHUTDOWN_DEADLINE).into_result() {
+        if let Err(error) = self.shut_down(self.deadline).into_result() {
             tracing::error!(target: "trading_telemetry", %error, "telemetry_lost_at_shutdown");
         }
     }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a count, far below 2^53")]
+fn count(items: u64) -> f64 {
+    items as f64
 }

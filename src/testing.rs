@@ -16,7 +16,7 @@ use crate::exposition::{Format, Renderer, Selection};
 use crate::metrics::MetricsConfig;
 use crate::metrics::catalog::Group;
 use crate::orders;
-use crate::telemetry::{Core, Telemetry};
+use crate::telemetry::{Core, SHUTDOWN_DEADLINE, Telemetry};
 
 /// Telemetry of one test.
 ///
@@ -148,7 +148,7 @@ impl TestTelemetry {
         };
         let core = Core::new("test", config, tracers).expect("OpenTelemetry is set up");
         let dispatch = Dispatch::new(Registry::default().with(orders::layer(&core.tracers)));
-        let telemetry = Telemetry::assemble(core.clone(), Vec::new());
+        let telemetry = Telemetry::assemble(core.clone(), None, Vec::new(), Vec::new(), SHUTDOWN_DEADLINE);
         Self { telemetry, core, clock, spans, dispatch }
     }
 
@@ -183,7 +183,8 @@ impl TestTelemetry {
     }
 
     fn render(&self, format: Format) -> String {
-        let body = Renderer::default().render(&self.core.readings().collect(), &Selection::all(), format);
+        let Some(collected) = self.core.readings().collect() else { return String::new() };
+        let body = Renderer::default().render(&collected, &Selection::all(), format);
         String::from_utf8_lossy(&body).into_owned()
     }
 }

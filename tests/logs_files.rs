@@ -142,7 +142,8 @@ fn the_next_start_finishes_whatever_a_dead_process_was_doing() {
     let file = |name: &str| dir.path().join(name);
     let line = |number: u32| format!("{{\"event\": \"line\", \"number\": {number}}}\n");
     let gz = |name: &str, text: &str| {
-        let mut packed = flate2::write::GzEncoder::new(fs::File::create(file(name)).unwrap(), flate2::Compression::fast());
+        let mut packed =
+            flate2::write::GzEncoder::new(fs::File::create(file(name)).unwrap(), flate2::Compression::fast());
         std::io::Write::write_all(&mut packed, text.as_bytes()).unwrap();
         packed.finish().unwrap();
     };
@@ -174,7 +175,8 @@ fn the_next_start_finishes_whatever_a_dead_process_was_doing() {
     eventually("a tidy directory", || names(dir.path()) == expected);
     assert_eq!(numbers(dir.path()), each_once(0..8));
     assert_eq!(logs.stats().torn_lines(), 2);
-    let torn: Vec<_> = lines(dir.path()).into_iter().filter(|line| line["event"] == "log_line_torn").collect();
+    let torn: Vec<_> =
+        lines(dir.path()).into_iter().filter(|line| line["event"] == "log_line_torn").collect();
     let mut texts: Vec<_> = torn.iter().map(|line| line["text"].as_str().unwrap()).collect();
     texts.sort_unstable();
     assert_eq!(texts, ["{\"ev", "{\"event\": \"li\u{e9}"]);
@@ -289,7 +291,10 @@ fn what_is_given_up_at_shutdown_is_counted() {
     fs::write(&in_the_way, "").unwrap();
     let (logs, _) = start(config(&in_the_way));
     write(&logs, 0..10);
-    with_default(tracing_subscriber::registry().with(logs.layer()), || warn!(target: AUDIT_TARGET, "order_rejected"));
+    with_default(
+        tracing_subscriber::registry().with(logs.layer()),
+        || warn!(target: AUDIT_TARGET, "order_rejected"),
+    );
     let lost = logs.shutdown(Duration::from_millis(300)).unwrap_err();
     assert_eq!(lost.lines(), 11);
     write(&logs, 10..12);

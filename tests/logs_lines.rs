@@ -94,7 +94,8 @@ fn time_stamps_follow_the_clock_across_seconds_and_before_1970() {
         log.clock.jump_wall(time.parse::<Timestamp>().unwrap());
         info!("tick");
     }
-    let seen: Vec<_> = log.lines().iter().map(|line| line["timestamp"].as_str().unwrap().to_owned()).collect();
+    let seen: Vec<_> =
+        log.lines().iter().map(|line| line["timestamp"].as_str().unwrap().to_owned()).collect();
     assert_eq!(seen, times);
 }
 
@@ -124,7 +125,8 @@ fn an_error_with_its_sources_is_one_value() {
 #[test]
 fn fields_of_enclosing_spans_are_context_and_the_call_wins() {
     let log = Fixture::new("info");
-    let outer = info_span!("session", account = "DU1", venue = "NYSE", late = tracing::field::Empty, otel.name = "x");
+    let outer =
+        info_span!("session", account = "DU1", venue = "NYSE", late = tracing::field::Empty, otel.name = "x");
     let _outer = outer.enter();
     let _insides = tracing::debug_span!("insides", buffer = 7).entered();
     let inner = info_span!("request", venue = "ARCA", service = "theirs").entered();
@@ -186,7 +188,10 @@ fn a_value_that_fails_or_panics_costs_itself_alone() {
     info!(a = %Hostile(true), b = %Hostile(false), c = 3, "still_here");
     let line = log.line();
     let begun = format!("begun{FAILED_MARK}");
-    assert_eq!((&line["a"], &line["b"], &line["c"]), (&begun.as_str().into(), &begun.as_str().into(), &3.into()));
+    assert_eq!(
+        (&line["a"], &line["b"], &line["c"]),
+        (&begun.as_str().into(), &begun.as_str().into(), &3.into())
+    );
     assert_eq!(log.logs.stats().dropped(DropReason::EncodeFailed), 2);
 }
 
@@ -225,7 +230,8 @@ fn a_filter_set_for_a_time_goes_by_itself() {
         std::thread::sleep(Duration::from_millis(20));
     }
     say(4);
-    let seen: Vec<_> = log.lines().iter().map(|line| (line["event"].clone(), line["number"].clone())).collect();
+    let seen: Vec<_> =
+        log.lines().iter().map(|line| (line["event"].clone(), line["number"].clone())).collect();
     let reverted = ("log_filter_reverted".into(), Json::Null);
     assert_eq!(seen, [("detail".into(), 2.into()), ("detail".into(), 3.into()), reverted]);
 }
@@ -268,7 +274,9 @@ impl Given {
     /// `serde_json` reads the last digit of a float loosely, so a float is compared as it is written.
     fn is(&self, read: &Json, line: &str) -> bool {
         match self {
-            Self::Float(number) if number.is_finite() => line.contains(&format!(": {number:?}, ")) && read.is_f64(),
+            Self::Float(number) if number.is_finite() => {
+                line.contains(&format!(": {number:?}, ")) && read.is_f64()
+            }
             other => *read == other.expected(),
         }
     }
@@ -298,8 +306,24 @@ fn given() -> impl Strategy<Value = Given> {
 fn name() -> impl Strategy<Value = String> {
     prop_oneof![
         prop::sample::select(vec![
-            "event", "event_", "timestamp", "level", "level_", "level__", "service", "logger", "trace_id", "span_id",
-            "order_id", "exception", "a", "b", "", "_", "\"", "r#type",
+            "event",
+            "event_",
+            "timestamp",
+            "level",
+            "level_",
+            "level__",
+            "service",
+            "logger",
+            "trace_id",
+            "span_id",
+            "order_id",
+            "exception",
+            "a",
+            "b",
+            "",
+            "_",
+            "\"",
+            "r#type",
         ])
         .prop_map(str::to_owned),
         "[\u{0}-\u{7f}é]{0,8}".prop_map(|name| if name == "message" { "m".to_owned() } else { name }),

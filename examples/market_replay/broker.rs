@@ -92,8 +92,12 @@ impl Broker {
     pub(crate) fn cancel(&mut self, which: impl Fn(&Order) -> bool, reason: &'static str) -> Vec<Event> {
         let (cancelled, kept) = std::mem::take(&mut self.working).into_iter().partition(|w| which(&w.order));
         self.working = kept;
-        let last =
-            |working: Working| Event::Final { order: working.order, status: OrderStatus::Cancelled, reason };
+        let last = |working: Working| Event::Final {
+            order: working.order,
+            filled: 0,
+            status: OrderStatus::Cancelled,
+            reason,
+        };
         cancelled.into_iter().map(last).collect()
     }
 
@@ -117,7 +121,8 @@ impl Broker {
             working.days_left = working.days_left.saturating_sub(1);
         }
         if working.days_left == 0 {
-            events.push(Event::Final { order, status: OrderStatus::Expired, reason: "price_not_reached" });
+            let status = OrderStatus::Expired;
+            events.push(Event::Final { order, filled: 0, status, reason: "price_not_reached" });
         } else {
             self.working.push(working);
         }
@@ -140,7 +145,12 @@ impl Broker {
         let price = fill_price(kind, side, touch, quantity, bar);
         if order.ticket.opens() && !affordable(self.account.buying_power(), quantity, price) {
             let status = OrderStatus::Rejected;
-            events.push(Event::Final { order: *order, status, reason: "insufficient_buying_power" });
+            events.push(Event::Final {
+                order: *order,
+                filled: 0,
+                status,
+                reason: "insufficient_buying_power",
+            });
             return;
         }
         let fill = Fill {
@@ -156,7 +166,7 @@ impl Broker {
         } else {
             (OrderStatus::PartiallyFilled, "participation_limit")
         };
-        events.push(Event::Final { order: *order, status, reason });
+        events.push(Event::Final { order: *order, filled: quantity, status, reason });
         match purpose {
             Purpose::Open(bracket) => {
                 self.account.open(book, side, quantity, price, today);
@@ -164,13 +174,8 @@ impl Broker {
             }
             Purpose::Close => {
                 if let Some(trade) = self.account.close(book, quantity, price) {
-                    let days_held = today - trade.opened;
-                    events.push(Event::TradeClosed {
-                        order: *order,
-                        pnl_dollars: trade.pnl_dollars,
-                        days_held,
-                    });
-                    if days_held == 0 {
+                    events.push(Event::TradeClosed { order: *order, pnl_dollars: trade.pnl_dollars });
+                    if trade.opened == today {
                         self.day_trades.record(today);
                         events.push(Event::DayTrade { order: *order, used: self.day_trades.used(today) });
                     }
@@ -267,7 +272,7 @@ mod tests {
 
     fn finals(events: &[Event]) -> Vec<(String, OrderStatus, &'static str)> {
         let last = |event: &Event| match event {
-            Event::Final { order, status, reason } => Some((order.id.to_string(), *status, *reason)),
+            Event::Final { order, status, reason, .. } => Some((order.id.to_string(), *status, *reason)),
             _ => None,
         };
         events.iter().filter_map(last).collect()
@@ -335,7 +340,7 @@ mod tests {
         assert_eq!((broker.day_trades_used(0), broker.account().open_positions()), (3, 1));
         let events = broker.trade_day(1, &day(100.0, 101.0, 90.0, 100.0));
         assert_eq!((broker.day_trades_used(1), broker.account().open_positions()), (3, 0));
-        assert!(events.iter().any(|e| matches!(e, Event::TradeClosed { days_held: 1, .. })));
+        assert!(events.iter().any(|e| matches!(e, Event::TradeClosed { .. })));
     }
 
     #[test]

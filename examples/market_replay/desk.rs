@@ -89,7 +89,7 @@ impl<'a> Desk<'a> {
     /// Takes back what is still at work, so that each order has its final status; the id for the next order.
     pub(crate) fn close(mut self) -> u64 {
         for order in std::mem::take(&mut self.awaiting_approval) {
-            self.finish(&order, OrderStatus::Cancelled, "end_of_replay");
+            self.finish(&order, 0, OrderStatus::Cancelled, "end_of_replay");
         }
         let events = self.broker.cancel(|_| true, "end_of_replay");
         self.tell(&events);
@@ -107,22 +107,24 @@ impl<'a> Desk<'a> {
                     let _span = self.recorder.order_span(&fill.order, "fill_order");
                     self.recorder.order_filled(fill);
                 }
-                Event::Final { order, status, reason } => self.finish(order, *status, reason),
-                Event::TradeClosed { order, pnl_dollars, days_held } => {
+                Event::Final { order, filled, status, reason } => {
+                    self.finish(order, *filled, *status, reason);
+                }
+                Event::TradeClosed { order, pnl_dollars } => {
                     let _span = self.recorder.order_span(order, "close_trade");
-                    self.recorder.trade_closed(order, *pnl_dollars, *days_held);
+                    self.recorder.trade_closed(order, *pnl_dollars);
                 }
                 Event::DayTrade { order, used } => {
                     let _span = self.recorder.order_span(order, "close_trade");
-                    self.recorder.day_trade(*used);
+                    self.recorder.day_trade(order, *used);
                 }
             }
         }
     }
 
-    fn finish(&self, order: &Order, status: OrderStatus, reason: &'static str) {
+    fn finish(&self, order: &Order, filled: u32, status: OrderStatus, reason: &str) {
         let _span = self.recorder.order_span(order, "finish_order");
-        self.recorder.order_final(order, status, reason);
+        self.recorder.order_final(order, filled, status, reason);
     }
 
     fn watch(&mut self, day: &Day) {
@@ -175,11 +177,12 @@ impl<'a> Desk<'a> {
     fn apply(&mut self, change: Change) -> String {
         match change {
             Change::Tripped { breaker, value, level } => {
-                self.recorder.breaker(breaker, true);
-                format!("circuit breaker {breaker} tripped: {value:.1} % (level {level:.0} %)")
+                let reason = format!("{value:.1} % (level {level:.0} %)");
+                self.recorder.breaker(breaker, true, &reason);
+                format!("circuit breaker {breaker} tripped: {reason}")
             }
             Change::Armed { breaker } => {
-                self.recorder.breaker(breaker, false);
+                self.recorder.breaker(breaker, false, "armed again");
                 format!("circuit breaker {breaker} armed again")
             }
             Change::KillSwitchOn { reason } => {
@@ -232,7 +235,7 @@ impl<'a> Desk<'a> {
             if still_good {
                 self.check_and_submit(order, true);
             } else {
-                self.finish(&order, OrderStatus::Cancelled, "approval_declined");
+                self.finish(&order, 0, OrderStatus::Cancelled, "approval_declined");
             }
         }
     }
@@ -279,9 +282,9 @@ impl<'a> Desk<'a> {
             approved,
         };
         let decision = self.risk.check(&order.ticket, &facts);
-        self.recorder.risk_checked(decision.result, decision.reason, decision.quantity);
+        self.recorder.risk_checked(&order, decision.result, decision.reason);
         match decision.result {
-            RiskResult::Reject => self.finish(&order, OrderStatus::Rejected, decision.reason),
+            RiskResult::Reject => self.finish(&order, 0, OrderStatus::Rejected, decision.reason),
             RiskResult::RequireApproval => self.awaiting_approval.push(order),
             RiskResult::Approve | RiskResult::ReduceSize => {
                 order.ticket.quantity = decision.quantity;

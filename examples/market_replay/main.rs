@@ -65,13 +65,13 @@ fn run(arguments: &Arguments, screen: &mut Screen) -> Result<(), Box<dyn Error>>
     let days = bars::parse(BARS)?;
     let recorder = Recorder::start()?;
     let stop = stop_signal()?;
-    screen.line(&introduction(&days, arguments));
+    screen.line(&introduction(&days, arguments, &recorder));
     replay(&days, arguments, &recorder, &stop, screen);
     screen.line(&recorder.shutdown()?);
     Ok(())
 }
 
-fn introduction(days: &[Day], arguments: &Arguments) -> String {
+fn introduction(days: &[Day], arguments: &Arguments, recorder: &Recorder) -> String {
     let symbols: Vec<&str> =
         days.iter().take(1).flat_map(|day| &day.bars).map(|(symbol, _)| *symbol).collect();
     let [first, .., last] = days else { return String::new() };
@@ -83,7 +83,7 @@ fn introduction(days: &[Day], arguments: &Arguments) -> String {
         first.date,
         last.date,
         arguments.pace.as_millis(),
-        Recorder::where_to_look(),
+        recorder.where_to_look(),
     )
 }
 

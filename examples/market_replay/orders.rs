@@ -99,6 +99,8 @@ pub(crate) enum Event {
     /// The one final status of an order.
     Final {
         order: Order,
+        /// Shares.
+        filled: u32,
         status: OrderStatus,
         reason: &'static str,
     },
@@ -106,7 +108,6 @@ pub(crate) enum Event {
     TradeClosed {
         order: Order,
         pnl_dollars: f64,
-        days_held: usize,
     },
     /// A position was opened and closed on one day.
     DayTrade {

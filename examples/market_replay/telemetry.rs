@@ -1,17 +1,13 @@
 //! Every fact that the desk tells the outside world: one method each. Nothing else in this example knows how it is told.
 
-// Each method's comment is the call that joins its line once the handle is there.
-#![expect(
-    clippy::unused_self,
-    clippy::unnecessary_wraps,
-    reason = "the recorder holds nothing and cannot fail before it holds the handle"
-)]
+pub(crate) use trading_telemetry::{OrderStatus, OrderType, RiskResult, Side};
 
-pub(crate) use trading_telemetry::metrics::labels::{OrderStatus, OrderType, RiskResult, Side};
+use trading_telemetry::audit::{self, AuditedOrder, OrderDetails};
+use trading_telemetry::{PortfolioSnapshot, Strategy, Telemetry};
 
 use tracing::span::EnteredSpan;
 
-use crate::orders::{Fill, Order};
+use crate::orders::{Fill, Kind, Order};
 use crate::risk::RiskManager;
 
 /// The portfolio at a close.
@@ -25,135 +21,121 @@ pub(crate) struct Portfolio {
     pub(crate) drawdown_pct: f64,
 }
 
-/// Records what happens. Cheap to share; one per process.
+/// Records what happens; one per process.
 #[derive(Debug)]
 pub(crate) struct Recorder {
-    // telemetry: trading_telemetry::Telemetry,
+    telemetry: Telemetry,
 }
 
 impl Recorder {
     /// Starts the telemetry of this process.
     pub(crate) fn start() -> Result<Self, Box<dyn std::error::Error>> {
-        // let telemetry = trading_telemetry::Telemetry::builder()
-        //     .service_name("market-replay")
-        //     .version(env!("CARGO_PKG_VERSION"))
-        //     .environment("replay")
-        //     .broker("paper")
-        //     .init()?;
-        tracing::info!(
-            version = env!("CARGO_PKG_VERSION"),
-            environment = "replay",
-            broker = "paper",
-            "started"
-        );
-        Ok(Self {})
+        let telemetry = Telemetry::builder()
+            .service_name("market-replay")
+            .set("system.version", env!("CARGO_PKG_VERSION"))
+            .set("system.environment", "replay")
+            .set("system.broker", "paper")
+            .init()?;
+        Ok(Self::new(telemetry))
+    }
+
+    /// Records into this telemetry.
+    pub(crate) fn new(telemetry: Telemetry) -> Self {
+        Self { telemetry }
     }
 
     /// Where a person can look, one line each.
-    pub(crate) fn where_to_look() -> &'static str {
-        "metrics   http://127.0.0.1:8001/metrics\nhealth    http://127.0.0.1:8001/health"
+    pub(crate) fn where_to_look(&self) -> String {
+        let Some(address) = self.telemetry.metrics_addresses().first() else {
+            return "metrics   not yet: the port is in use, see the log".to_owned();
+        };
+        format!("metrics   http://{address}/metrics\nlog       {}", self.telemetry.log_file().display())
     }
 
     /// Flushes everything and says what became of it.
     pub(crate) fn shutdown(self) -> Result<String, Box<dyn std::error::Error>> {
-        // Ok(self.telemetry.shutdown()?.to_string())
-        tracing::info!("stopped");
-        Ok("telemetry: nothing to flush".to_owned())
+        Ok(self.telemetry.shutdown()?.to_string())
     }
 
     /// What is recorded while the guard lives belongs to the order.
-    pub(crate) fn order_span(&self, order: &Order, stage: &'static str) -> EnteredSpan {
-        let (id, book) = (order.id, order.ticket.book);
-        // self.telemetry.order(id.to_string()).symbol(book.symbol).strategy(book.strategy).span(stage).entered()
-        tracing::info_span!(
-            "order", otel.name = stage, order_id = %id, symbol = book.symbol, strategy = book.strategy
-        )
-        .entered()
+    pub(crate) fn order_span(&self, order: &Order, stage: &str) -> EnteredSpan {
+        let book = order.ticket.book;
+        let id = order.id.to_string();
+        self.telemetry.order(&id).symbol(book.symbol).strategy(book.strategy).span(stage).entered()
     }
 
     pub(crate) fn order_submitted(&self, order: &Order) {
-        let ticket = &order.ticket;
-        tracing::info!(
-            side = ticket.side.as_str(),
-            order_type = ticket.kind.order_type().as_str(),
-            quantity = ticket.quantity,
-            price = ticket.decided_at,
-            "order_submitted"
-        );
+        self.audit(order, |order| order.submitted());
     }
 
-    pub(crate) fn risk_checked(&self, result: RiskResult, reason: &'static str, quantity: u32) {
-        // self.telemetry.metrics().risk().check(result);
-        tracing::info!(result = result.as_str(), reason, quantity, "risk_check");
+    pub(crate) fn risk_checked(&self, order: &Order, result: RiskResult, reason: &str) {
+        self.audit(order, |order| order.risk_check(result, Some(reason)));
     }
 
     pub(crate) fn order_filled(&self, fill: &Fill) {
-        // self.telemetry.metrics().strategy(fill.order.ticket.book.strategy).trade(fill.order.ticket.side);
-        // self.telemetry.metrics().execution().fill_latency_ms(fill.latency_ms);
-        // self.telemetry.metrics().execution().slippage_bps(fill.slippage_bps);
-        tracing::info!(
-            quantity = fill.quantity,
-            price = fill.price,
-            slippage_bps = fill.slippage_bps,
-            simulated_latency_ms = fill.latency_ms,
-            "order_filled"
-        );
+        self.audit(&fill.order, |order| {
+            order.executed(&audit::Fill {
+                quantity: fill.quantity.into(),
+                price: fill.price,
+                latency_ms: fill.latency_ms,
+                slippage_bps: fill.slippage_bps,
+            });
+        });
     }
 
     /// The order's one final status.
-    pub(crate) fn order_final(&self, order: &Order, status: OrderStatus, reason: &'static str) {
-        let ticket = &order.ticket;
-        // self.telemetry.metrics().strategy(ticket.book.strategy).order(ticket.side, ticket.kind.order_type(), status);
-        tracing::info!(
-            side = ticket.side.as_str(),
-            order_type = ticket.kind.order_type().as_str(),
-            status = status.as_str(),
-            reason,
-            "order_final"
-        );
+    pub(crate) fn order_final(&self, order: &Order, filled: u32, status: OrderStatus, reason: &str) {
+        self.audit(order, |order| match status {
+            OrderStatus::Filled => order.filled(),
+            OrderStatus::PartiallyFilled => order.partially_filled(filled.into(), reason),
+            OrderStatus::Cancelled => order.cancelled(reason),
+            OrderStatus::Rejected => order.rejected(reason, None),
+            OrderStatus::Expired => order.expired(reason),
+        });
     }
 
-    pub(crate) fn trade_closed(&self, order: &Order, pnl_dollars: f64, days_held: usize) {
-        // self.telemetry.metrics().strategy(order.ticket.book.strategy).pnl_dollars(pnl_dollars);
-        tracing::info!(side = order.ticket.side.as_str(), pnl_dollars, days_held, "trade_closed");
+    pub(crate) fn trade_closed(&self, order: &Order, pnl_dollars: f64) {
+        self.audit(order, |order| order.closed(pnl_dollars));
     }
 
-    pub(crate) fn day_trade(&self, used: u32) {
-        tracing::info!(day_trades_used = used, "pdt_day_trade_recorded");
+    pub(crate) fn day_trade(&self, order: &Order, used: u32) {
+        self.telemetry.audit().pdt_day_trade_recorded(order.ticket.book.symbol, used);
     }
 
     /// Day trades in the window, at each close: it also shrinks.
     pub(crate) fn day_trades_used(&self, used: u32) {
-        // self.telemetry.metrics().risk().pdt_trades_used(used);
-        tracing::debug!(used, "day_trades_used");
+        self.telemetry.metrics().risk().pdt_trades_used(used);
     }
 
-    pub(crate) fn breaker(&self, name: &'static str, tripped: bool) {
-        // self.telemetry.metrics().risk().breaker(name).set(tripped);
-        tracing::warn!(breaker = name, tripped, "breaker_changed");
+    pub(crate) fn breaker(&self, name: &str, tripped: bool, reason: &str) {
+        if tripped {
+            self.telemetry.audit().breaker_tripped(name, reason);
+        } else {
+            self.telemetry.audit().breaker_reset(name, reason);
+        }
     }
 
-    pub(crate) fn kill_switch(&self, on: bool, reason: &'static str) {
-        // self.telemetry.metrics().risk().kill_switch(on);
-        tracing::warn!(on, reason, "kill_switch_changed");
+    pub(crate) fn kill_switch(&self, on: bool, reason: &str) {
+        if on {
+            self.telemetry.audit().kill_switch_on(reason);
+        } else {
+            self.telemetry.audit().kill_switch_off(reason);
+        }
     }
 
     pub(crate) fn portfolio(&self, portfolio: &Portfolio) {
-        // self.telemetry.metrics().portfolio().record(&PortfolioSnapshot { … });
-        tracing::debug!(
-            equity_dollars = portfolio.equity_dollars,
-            cash_dollars = portfolio.cash_dollars,
-            positions = portfolio.positions,
-            daily_pnl_dollars = portfolio.daily_pnl_dollars,
-            daily_pnl_pct = portfolio.daily_pnl_pct,
-            drawdown_pct = portfolio.drawdown_pct,
-            "portfolio"
-        );
+        self.telemetry.metrics().portfolio().record(&PortfolioSnapshot {
+            equity_dollars: portfolio.equity_dollars,
+            cash_dollars: portfolio.cash_dollars,
+            positions: u32::try_from(portfolio.positions).unwrap_or(u32::MAX),
+            daily_pnl_dollars: portfolio.daily_pnl_dollars,
+            daily_pnl_pct: portfolio.daily_pnl_pct,
+            drawdown_pct: portfolio.drawdown_pct,
+        });
     }
 
     pub(crate) fn prediction(&self, confidence: f64) {
-        // self.telemetry.metrics().ml().prediction_confidence(confidence);
-        tracing::debug!(confidence, "prediction");
+        self.telemetry.metrics().ml().prediction_confidence(confidence);
     }
 
     pub(crate) fn model(
@@ -162,10 +144,16 @@ impl Recorder {
         psi: Option<f64>,
         importances: Option<&[(&'static str, f64)]>,
     ) {
-        // let ml = self.telemetry.metrics().ml();
-        // accuracy.map(|value| ml.accuracy(value)); psi.map(|value| ml.psi(value));
-        // importances.map(|shares| ml.feature_importances(shares.iter().copied()));
-        tracing::debug!(accuracy, psi, ?importances, "model");
+        let ml = self.telemetry.metrics().ml();
+        if let Some(accuracy) = accuracy {
+            ml.accuracy(accuracy);
+        }
+        if let Some(psi) = psi {
+            ml.psi(psi);
+        }
+        if let Some(importances) = importances {
+            ml.feature_importances(importances.iter().copied());
+        }
     }
 
     pub(crate) fn model_retrained(&self, accuracy: Option<f64>) {
@@ -175,10 +163,31 @@ impl Recorder {
     /// A portfolio begins: nothing is tripped.
     pub(crate) fn portfolio_started(&self, cash: f64) {
         for name in RiskManager::BREAKERS {
-            self.breaker(name, false);
+            self.breaker(name, false, "start");
         }
         self.kill_switch(false, "start");
         self.day_trades_used(0);
         tracing::info!(cash, "portfolio_started");
+    }
+
+    fn strategy(&self, order: &Order) -> Strategy {
+        self.telemetry.metrics().strategy(order.ticket.book.strategy)
+    }
+
+    fn audit(&self, order: &Order, write: impl FnOnce(&AuditedOrder<'_>)) {
+        let ticket = &order.ticket;
+        let price = match ticket.kind {
+            Kind::Market => None,
+            Kind::Limit(price) | Kind::Stop(price) => Some(price),
+        };
+        let details = OrderDetails {
+            side: ticket.side,
+            order_type: ticket.kind.order_type(),
+            quantity: ticket.quantity.into(),
+            price,
+        };
+        let id = order.id.to_string();
+        let strategy = self.strategy(order);
+        write(&self.telemetry.audit().order(&strategy, &id, ticket.book.symbol, details));
     }
 }

@@ -7,10 +7,9 @@ mod order;
 
 use crate::metrics::{Metrics, Strategy};
 
-pub use order::{AuditedOrder, OrderDetails};
+pub use order::{AuditedOrder, Fill, OrderDetails};
 
-/// The target of every line of the audit trail.
-pub const AUDIT_TARGET: &str = "audit";
+use crate::logs::AUDIT_TARGET;
 
 /// Writes trading decisions.
 ///
@@ -27,8 +26,14 @@ impl Audit {
     }
 
     /// An order whose decisions are about to be written.
-    pub fn order<'a>(&self, strategy: &'a Strategy, order_id: &'a str, symbol: &'a str) -> AuditedOrder<'a> {
-        AuditedOrder::new(self.metrics.clone(), strategy, order_id, symbol)
+    pub fn order<'a>(
+        &'a self,
+        strategy: &'a Strategy,
+        order_id: &'a str,
+        symbol: &'a str,
+        details: OrderDetails,
+    ) -> AuditedOrder<'a> {
+        AuditedOrder::new(&self.metrics, strategy, order_id, symbol, details)
     }
 
     /// Records the day trades used in the rolling window of five days: `pdt_day_trade_recorded`.
@@ -47,6 +52,12 @@ impl Audit {
     pub fn breaker_reset(&self, breaker: &str, reason: &str) {
         self.metrics.risk().breaker(breaker).set(false);
         tracing::info!(target: AUDIT_TARGET, breaker, reason, "circuit_breaker_reset");
+    }
+
+    /// Turns the kill switch on: `kill_switch_activated`. The reason is the text of its alert.
+    pub fn kill_switch_on(&self, reason: &str) {
+        self.metrics.risk().kill_switch(true);
+        tracing::error!(target: AUDIT_TARGET, reason, "kill_switch_activated");
     }
 
     /// Turns the kill switch off: `kill_switch_deactivated`.

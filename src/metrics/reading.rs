@@ -26,23 +26,20 @@ impl Readings {
         Self { metrics, foreign }
     }
 
-    /// Collects both, for a scrape. What fails of the service's own instruments is left out.
-    pub(crate) fn collect(&self) -> Collected {
+    /// Collects both, for a scrape; `None` after the shutdown. What fails of the service's own instruments is left out.
+    pub(crate) fn collect(&self) -> Option<Collected> {
         let registry = Arc::clone(self.metrics.registry());
         let mut catalogue = ResourceMetrics::default();
-        if let Err(error) = registry.reader().collect(&mut catalogue) {
-            // Only after the shutdown: no callback of the catalogue can fail.
-            tracing::debug!(target: "trading_telemetry", %error, "catalogue_not_collected");
-        }
+        registry.reader().collect(&mut catalogue).ok()?;
         let mut foreign = ResourceMetrics::default();
         let foreign = self.foreign.collect(&mut foreign).ok().map(|()| Arc::new(foreign));
         let published = Arc::clone(&registry);
-        Collected {
+        Some(Collected {
             catalogue: Arc::new(catalogue),
             foreign,
             published: Arc::new(move |row| published.is_published(row.group)),
             exemplars: registry,
-        }
+        })
     }
 
     /// Collects the catalogue alone, into memory that the caller keeps.

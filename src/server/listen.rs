@@ -68,8 +68,8 @@ pub(crate) struct Server {
 impl Server {
     /// Starts the server and waits for the first try to bind each address.
     ///
-    /// An address that cannot be bound is told at error level and tried again every second; [`Self::first_binds`] says
-    /// so to whoever must not start without it.
+    /// An address that cannot be bound is tried again every second; [`Self::unbound`] says so to whoever must not start
+    /// without it, and [`Self::tell_unbound`] to the log, once there is one.
     ///
     /// # Errors
     ///
@@ -87,9 +87,27 @@ impl Server {
         Ok(Self { first, stop, ended })
     }
 
-    /// The first try to bind each address, in their order.
-    pub(crate) fn first_binds(&self) -> &[FirstBind] {
-        &self.first
+    /// The addresses that the first try bound.
+    pub(crate) fn addresses(&self) -> Vec<SocketAddr> {
+        self.first.iter().filter_map(|first| first.bound.as_ref().ok().copied()).collect()
+    }
+
+    /// The addresses that it did not, and why.
+    pub(crate) fn unbound(&self) -> impl Iterator<Item = (SocketAddr, &io::Error)> {
+        self.first.iter().filter_map(|first| Some((first.asked, first.bound.as_ref().err()?)))
+    }
+
+    /// Writes an error line for each address that is tried again.
+    pub(crate) fn tell_unbound(&self) {
+        for (address, error) in self.unbound() {
+            tracing::error!(
+                target: "trading_telemetry",
+                address = %address,
+                error = %error,
+                hint = "set SA_MONITORING__PROMETHEUS_PORT (monitoring.prometheus_port) to a free port; it is tried again every second",
+                "metrics_port_unavailable"
+            );
+        }
     }
 
     /// Takes no more connections, lets open requests end until the deadline, then closes them. Whether all ended.
@@ -113,9 +131,6 @@ async fn serve(
         for asked in addresses {
             let listener = TcpListener::bind(asked).await;
             let bound = listener.as_ref().map_err(copy).and_then(|one| one.local_addr());
-            if let Err(error) = &bound {
-                tell_unbound(asked, error);
-            }
             let _ = first.send(FirstBind { asked, bound }); // the starter waits for the last
             let host = Host { routes: Arc::clone(&routes), limits, connections: Arc::clone(&connections) };
             listeners.push(tokio::spawn(host.listen(asked, listener.ok(), stopping.clone())));
@@ -149,16 +164,6 @@ async fn until_stopped(stopping: &mut watch::Receiver<Option<Duration>>) {
 
 fn copy(error: &io::Error) -> io::Error {
     error.raw_os_error().map_or_else(|| error.kind().into(), io::Error::from_raw_os_error)
-}
-
-fn tell_unbound(address: SocketAddr, error: &io::Error) {
-    tracing::error!(
-        target: "trading_telemetry",
-        address = %address,
-        error = %error,
-        hint = "set SA_MONITORING__PROMETHEUS_PORT (monitoring.prometheus_port) to a free port; it is tried again every second",
-        "metrics_port_unavailable"
-    );
 }
 
 /// What every listener shares.
