@@ -52,6 +52,7 @@ wrap() { # PROGRAM FILE
     mkdir -p "$TOOLS/bin"
     local libraries
     libraries=$(find "$TOOLS/root" -maxdepth 3 -type d -path '*/lib/*-linux-gnu' -printf '%p:')
+    # shellcheck disable=SC2016 # expands when the wrapper runs
     printf '#!/bin/sh\nLD_LIBRARY_PATH=%q${LD_LIBRARY_PATH:-} exec %q "$@"\n' "$libraries" "$2" >"$TOOLS/bin/$1.new"
     chmod +x "$TOOLS/bin/$1.new"
     mv "$TOOLS/bin/$1.new" "$TOOLS/bin/$1"
@@ -65,8 +66,10 @@ provide() { # PROGRAM
     # Installed, but not on the PATH under this name.
     file=$(compgen -G "/$path" | sort -V | tail -n 1) || true
     if [ -z "$file" ]; then
-        have apt-get && have dpkg ||
-            { echo "$1 is not on the PATH, and only on Debian can it be fetched"; return 1; }
+        if ! have apt-get || ! have dpkg; then
+            echo "$1 is not on the PATH, and only on Debian can it be fetched"
+            return 1
+        fi
         fetch "$package" || { echo "$1: fetching Debian's package $package failed"; return 1; }
         file=$(compgen -G "$TOOLS/root/$path" | sort -V | tail -n 1) ||
             { echo "$1 is not in Debian's package $package"; return 1; }

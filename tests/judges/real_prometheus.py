@@ -7,65 +7,22 @@ promtool are found on the PATH. Everything is stopped at the end; data and logs 
 """
 
 import json
-import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import time
-import urllib.error
 import urllib.parse
-import urllib.request
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
+
+from programs import free_port, get, running, until
 
 # promtool's only objections, which the documented names themselves cause.
 WARNINGS = {
     "trading_fill_latency_ms metric names should not contain abbreviated units",
     'trading_portfolio_positions_count non-histogram and non-summary metrics should not have "_count" suffix',
 }
-PATIENCE = 90  # seconds, on a busy machine
-
-
-def free_port():
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return one.getsockname()[1]
-
-
-def get(url):
-    with urllib.request.urlopen(url, timeout=10) as answer:
-        return answer.read().decode()
-
-
-@contextmanager
-def running(name, command, folder, stop, **environment):
-    with open(folder / f"{name}.log", "wb") as log:
-        process = subprocess.Popen(command, cwd=folder, stdout=log, stderr=log, env={**os.environ, **environment})
-        try:
-            yield process
-            assert process.poll() is None, f"{name} ended by itself with {process.returncode}: see {log.name}"
-            process.send_signal(stop)
-            assert process.wait(30) == 0, f"{name} ended with {process.returncode} when asked to stop: see {log.name}"
-        finally:
-            process.kill()
-            process.wait()
-
-
-def until(what, attempt):
-    """The first answer of `attempt` that is not empty."""
-    deadline, problem = time.monotonic() + PATIENCE, "no answer"
-    while time.monotonic() < deadline:
-        try:
-            if answer := attempt():
-                print(f"ok: {what}", flush=True)
-                return answer
-            problem = "nothing found"
-        except (OSError, AssertionError) as error:
-            problem = error
-        time.sleep(0.5)
-    raise AssertionError(f"{what}: not within {PATIENCE} s ({problem})")
 
 
 class Prometheus:
