@@ -17,9 +17,9 @@ readonly ALL=(format venv judges package clippy docs build python_reference prom
 readonly BESIDE=" collector_build deny "
 
 if [ $# -gt 0 ]; then steps=("$@"); else steps=("${ALL[@]}"); fi
+rm -f "$LOGS"/*.status
 for step in "${steps[@]}"; do
     [ -f "scripts/steps/$step.sh" ] || { echo "no step $step; there are: ${ALL[*]}" >&2; exit 2; }
-    rm -f "$LOGS/$step.log" "$LOGS/$step.status"
 done
 
 run() { # STEP: leaves its log, and its exit status and seconds
@@ -76,25 +76,29 @@ for step in "${steps[@]}"; do
     esac
 done
 
-# The Rust tests count one by one, every other step as one.
-tests_failed=0
-if [ -f "$LOGS/tests.log" ]; then
+# Every step counts as one, but the Rust tests one by one.
+failures=${#failed[@]}
+if [ -f "$LOGS/tests.status" ]; then
     echo
     grep -E '^ +(Running|Doc-tests) |^test result:' "$LOGS/tests.log" || true
     read -r tests_passed tests_failed < <(
         awk '/^test result:/ { passed += $4; failed += $6 } END { print passed + 0, failed + 0 }' "$LOGS/tests.log")
-    [[ " ${failed[*]} ${skipped[*]} " == *" tests "* ]] || passed=$((passed - 1))
-    passed=$((passed + tests_passed))
-    # A test that failed has been counted; a build that failed has not.
-    [ "$tests_failed" = 0 ] || tests_failed=$((tests_failed - 1))
+    if [[ " ${failed[*]} " != *" tests "* ]]; then
+        passed=$((passed + tests_passed - 1))
+    else
+        passed=$((passed + tests_passed))
+        # Without a failed test it is the build that failed, and counts as one.
+        [ "$tests_failed" = 0 ] || failures=$((failures + tests_failed - 1))
+    fi
 fi
 if in_ci; then
     failed+=("${skipped[@]}")
+    failures=$((failures + ${#skipped[@]}))
 fi
 
 echo
 [ ${#skipped[@]} = 0 ] || echo "skipped: ${skipped[*]}$(in_ci && echo ' (with CI=true that is a failure)')"
 [ ${#failed[@]} = 0 ] || echo "failed: ${failed[*]}"
 echo "$SECONDS seconds; advisories are not checked, they need the network's newest list: cargo deny check advisories"
-echo "$passed passed, $((${#failed[@]} + tests_failed)) failed"
+echo "$passed passed, $failures failed"
 [ ${#failed[@]} = 0 ]

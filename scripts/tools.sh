@@ -32,17 +32,19 @@ apt_get() {
 
 fetch() { # PACKAGE
     mkdir -p "$TOOLS/apt/lists/partial" "$TOOLS/apt/archives/partial" "$TOOLS/root" "$TOOLS/packages"
-    if [ ! -e "$TOOLS/apt/updated" ]; then
-        apt_get update && touch "$TOOLS/apt/updated"
+    # Debian's mirrors drop superseded versions, so yesterday's list may name files that are gone.
+    if [ -z "$(find "$TOOLS/apt/updated" -mmin -1440 2>/dev/null)" ]; then
+        apt_get update || return
+        touch "$TOOLS/apt/updated"
     fi
     # What an installation would add to this machine, less the pages of web interfaces.
-    local missing
+    local missing name
     missing=$(apt_get install --simulate --no-install-recommends "$1" |
-        awk '$1 == "Inst" && $2 !~ /^(libjs|fonts)-/ { print $2 }')
+        awk '$1 == "Inst" && $2 !~ /^(libjs|fonts)-/ { print $2 }') || return
     for name in $missing; do
-        [ -e "$TOOLS/packages/$name" ] && continue
-        (cd "$TOOLS/packages" && rm -f "$name"_*.deb && apt_get download "$name")
-        dpkg -x "$TOOLS/packages/$name"_*.deb "$TOOLS/root"
+        [ ! -e "$TOOLS/packages/$name" ] || continue
+        (cd "$TOOLS/packages" && rm -f "$name"_*.deb && apt_get download "$name" &&
+            dpkg -x "$name"_*.deb "$TOOLS/root") || return
         rm -f "$TOOLS/packages/$name"_*.deb
         touch "$TOOLS/packages/$name"
     done
