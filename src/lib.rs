@@ -1,6 +1,8 @@
 #![doc = include_str!("../README.md")]
 
 pub mod audit;
+//! trading-telemetry
+pub mod alerts;
 pub mod clock;
 mod exposition;
 mod init;

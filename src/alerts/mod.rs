@@ -1,0 +1,3 @@
+//! Alerts: rules on the metrics themselves, one incident per condition, delivery that survives outages.
+
+pub mod event;
