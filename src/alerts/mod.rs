@@ -1,3 +1,4 @@
 //! Alerts: rules on the metrics themselves, one incident per condition, delivery that survives outages.
 
 pub mod event;
+pub mod rule;
