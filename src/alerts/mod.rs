@@ -1,4 +1,5 @@
 //! Alerts: rules on the metrics themselves, one incident per condition, delivery that survives outages.
 
 pub mod event;
+pub mod incident;
 pub mod rule;
