@@ -1,5 +1,7 @@
 //! Alerts: rules on the metrics themselves, one incident per condition, delivery that survives outages.
 
+pub mod direct;
 pub mod event;
 pub mod incident;
 pub mod rule;
+pub mod silence;

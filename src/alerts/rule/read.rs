@@ -61,7 +61,7 @@ fn section(node: Node, what: &str) -> Checked<Map> {
     if matches!(node.value, Value::Null) { Ok(Map::default()) } else { Ok(node.map(what)?.0) }
 }
 
-fn no_more_keys(map: &Map, known: &[&str]) -> Checked<()> {
+pub(crate) fn no_more_keys(map: &Map, known: &[&str]) -> Checked<()> {
     let Some(entry) = map.entries.first() else { return Ok(()) };
     let otherwise = format!("write {}", hint::one_of(known));
     Err(entry.place.error(format!(
