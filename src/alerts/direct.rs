@@ -182,7 +182,7 @@ impl Deduplicator {
 mod tests {
     use super::*;
 
-    const WINDOW: Duration = Duration::from_secs(300);
+    const WINDOW: Duration = Duration::from_mins(5);
 
     fn alert(severity: AlertSeverity, message: &str) -> DirectAlert {
         DirectAlert::new(severity, "Job", message)

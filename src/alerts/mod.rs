@@ -1,6 +1,7 @@
 //! Alerts: rules on the metrics themselves, one incident per condition, delivery that survives outages.
 
 pub mod direct;
+pub mod evaluation;
 pub mod event;
 pub mod incident;
 pub mod rule;

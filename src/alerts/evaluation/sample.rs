@@ -10,7 +10,9 @@ pub trait LabelSet {
 
 impl LabelSet for [(&str, &str)] {
     fn visit(&self, visit: &mut dyn FnMut(&str, &str)) {
-        self.iter().for_each(|(name, value)| visit(name, value));
+        for (name, value) in self {
+            visit(name, value);
+        }
     }
 }
 
@@ -22,7 +24,9 @@ impl<const N: usize> LabelSet for [(&str, &str); N] {
 
 impl LabelSet for [(String, String)] {
     fn visit(&self, visit: &mut dyn FnMut(&str, &str)) {
-        self.iter().for_each(|(name, value)| visit(name, value));
+        for (name, value) in self {
+            visit(name, value);
+        }
     }
 }
 

@@ -20,39 +20,50 @@ pub(super) struct Window {
     raw: Vec<f64>,
     /// Without resets.
     total: Vec<f64>,
+    /// Room for what is collected, so that no collection allocates.
+    next: Vec<f64>,
 }
 
 impl Window {
     pub(super) fn new(sampling: Sampling) -> Option<Self> {
         let span = sampling.window()?;
-        Some(Self { sampling, span, points: VecDeque::new(), raw: Vec::new(), total: Vec::new() })
+        Some(Self {
+            sampling,
+            span,
+            points: VecDeque::new(),
+            raw: Vec::new(),
+            total: Vec::new(),
+            next: Vec::new(),
+        })
     }
 
     /// Takes what was collected.
     pub(super) fn push(&mut self, measured: &Measured<'_>, now: Duration) {
-        let (sums, is_reset) = match measured {
+        // A histogram's sum may fall where observations are negative; its counts may not.
+        let (sum, counts, first_monotonic): (_, &[u64], _) = match *measured {
             Measured::Gauge { .. } => return,
-            Measured::Counter(sum) => (vec![*sum], self.raw.first().is_some_and(|last| sum < last)),
-            Measured::Histogram { counts, sum, .. } => {
-                let sums: Vec<f64> = [*sum].into_iter().chain(counts.iter().map(|count| as_f64(*count))).collect();
-                let is_reset = self.raw.len() != sums.len()
-                    || self.raw.iter().zip(&sums).skip(1).any(|(last, count)| count < last);
-                (sums, is_reset)
-            }
+            Measured::Counter(sum) => (sum, &[], 0),
+            Measured::Histogram { counts, sum, .. } => (sum, counts, 1),
         };
-        if self.total.len() != sums.len() {
+        self.next.clear();
+        self.next.push(sum);
+        self.next.extend(counts.iter().map(|count| as_f64(*count)));
+        let is_first = self.total.len() != self.next.len();
+        if is_first {
             // The series begins with its process, so that what it holds when it is first seen has just been added.
             self.points.clear();
-            self.points.push_back((now, vec![0.0; sums.len()]));
-            self.total.clone_from(&sums);
+            self.points.push_back((now, vec![0.0; self.next.len()]));
+            self.total.clone_from(&self.next);
         } else {
-            for ((total, last), sum) in self.total.iter_mut().zip(&self.raw).zip(&sums) {
+            let is_reset =
+                self.raw.iter().zip(&self.next).skip(first_monotonic).any(|(last, sum)| sum < last);
+            for ((total, last), sum) in self.total.iter_mut().zip(&self.raw).zip(&self.next) {
                 *total += if is_reset { *sum } else { sum - last };
             }
         }
-        self.raw = sums;
-        let is_due = self.points.back().is_none_or(|(at, _)| now.saturating_sub(*at) >= self.span / RESOLUTION);
-        if is_due {
+        std::mem::swap(&mut self.raw, &mut self.next);
+        let is_due = |(at, _): &(Duration, _)| now.saturating_sub(*at) >= self.span / RESOLUTION;
+        if is_first || self.points.back().is_none_or(is_due) {
             self.points.push_back((now, self.total.clone()));
         }
         while self.points.get(1).is_some_and(|(at, _)| now.saturating_sub(*at) >= self.span) {
@@ -83,7 +94,7 @@ impl Window {
     }
 }
 
-/// As PromQL's `histogram_quantile`: linear within a bucket, the last finite bound beyond it.
+/// As Prometheus' `histogram_quantile`: linear within a bucket, the last finite bound beyond it.
 fn quantile(quantile: f64, bounds: &[f64], counts: &[f64]) -> Option<f64> {
     let all: f64 = counts.iter().sum();
     if all <= 0.0 {

@@ -99,7 +99,7 @@ impl State {
         }
     }
 
-    /// Tells again what still holds.
+    /// Tells again what still holds, every so often.
     pub(super) fn remind(
         &mut self,
         rule: &Rule,
@@ -130,6 +130,8 @@ impl Incident {
             reason: None,
             since: now.wall,
             joined: None,
+            order_id: None,
+            trace_id: None,
             opened_at: now.monotonic,
             told_at: now.monotonic,
             gaps: std::time::Duration::ZERO,
@@ -144,7 +146,7 @@ impl Incident {
         }
     }
 
-    fn tell(&mut self, kind: EventKind, reason: Option<Reason>, now: &Now) -> Transition {
+    pub(super) fn tell(&mut self, kind: EventKind, reason: Option<Reason>, now: &Now) -> Transition {
         let severity = self.severity.unwrap_or(self.told);
         self.told = severity;
         self.told_at = now.monotonic;

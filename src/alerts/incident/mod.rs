@@ -62,7 +62,7 @@ impl Observation {
 
     /// A reading with nothing special about it.
     pub fn of(reading: Reading) -> Self {
-        Self { reading, reported: false, excused: false, interval: Duration::from_secs(60) }
+        Self { reading, reported: false, excused: false, interval: Duration::from_mins(1) }
     }
 }
 
@@ -111,9 +111,9 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             flapping_changes: 6,
-            flapping_window: Duration::from_secs(600),
-            flapping_calm: Duration::from_secs(300),
-            invalid_after: Duration::from_secs(60),
+            flapping_window: Duration::from_mins(10),
+            flapping_calm: Duration::from_mins(5),
+            invalid_after: Duration::from_mins(1),
         }
     }
 }
@@ -161,6 +161,10 @@ pub struct Incident {
     pub since: Timestamp,
     /// What a service said about it.
     pub joined: Option<Joined>,
+    /// The order that was current when it began, where that is known.
+    pub order_id: Option<String>,
+    /// The trace that was current when it began, where that is known.
+    pub trace_id: Option<String>,
     /// When it began, monotonic.
     opened_at: Duration,
     /// When it was last told, monotonic.
@@ -239,6 +243,25 @@ impl State {
     /// Whether nobody can tell the state of the condition.
     pub fn is_blind(&self) -> bool {
         !self.seen || self.missing.is_some() || self.invalid_since.is_some() || self.absent_since.is_some()
+    }
+
+    /// Whether this process has recorded it.
+    pub(crate) fn is_seen(&self) -> bool {
+        self.seen
+    }
+
+    /// The open incident again, where there is something new to say that no value tells.
+    pub(crate) fn retell(&mut self, now: &Now) -> Option<Transition> {
+        let incident = self.incident.as_mut()?;
+        let reason = incident.reason;
+        Some(incident.tell(EventKind::Updated, reason, now))
+    }
+
+    /// Ends the incident of a rule that is no more.
+    pub(crate) fn abandon(&mut self, now: &Now) -> Option<Transition> {
+        let mut incident = self.incident.take()?;
+        incident.severity = None;
+        Some(incident.tell(EventKind::Resolved, Some(Reason::RuleRemoved), now))
     }
 
     /// Whether forgetting it would lose nothing.

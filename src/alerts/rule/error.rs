@@ -26,7 +26,7 @@ pub struct RuleError {
 }
 
 impl RuleError {
-    pub(crate) fn at(place: &Place, message: String) -> Self {
+    pub(crate) fn at(place: &Place, message: &str) -> Self {
         let line = place.line.checked_sub(1).and_then(|index| place.source.text.lines().nth(index));
         Self {
             file: place.source.name.clone(),
@@ -34,7 +34,7 @@ impl RuleError {
             column: place.column,
             width: place.width,
             text: line.map(secret::mask),
-            message: secret::mask(&message),
+            message: secret::mask(message),
         }
     }
 

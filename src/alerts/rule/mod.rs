@@ -19,7 +19,7 @@ use std::time::Duration;
 pub use error::{RuleError, RuleErrors};
 pub use matcher::Matcher;
 pub(crate) use matcher::all_match;
-pub(crate) use quantity::{show as show_number, with as with_unit};
+pub(crate) use quantity::with as with_unit;
 pub(crate) use read::no_more_keys;
 pub use sampling::Sampling;
 pub use set::{Loaded, RuleSet};

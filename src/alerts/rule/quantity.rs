@@ -10,7 +10,7 @@ const UNITS: &[(&str, u64)] =
     &[("ms", 1), ("s", 1_000), ("m", 60_000), ("h", 3_600_000), ("d", 86_400_000), ("w", 604_800_000)];
 
 /// A duration such as `500ms`, `60s`, `1h 30m`.
-pub(crate) fn duration(node: Node, what: &str) -> Result<Duration, RuleError> {
+pub(crate) fn duration(node: &Node, what: &str) -> Result<Duration, RuleError> {
     let text = match &node.value {
         Value::Text(text) => text.as_str(),
         Value::Number(0.0) => return Ok(Duration::ZERO),

@@ -37,7 +37,7 @@ const LEVEL_KEYS: &[&str] = &["level", "recovers", "for", "keep_firing_for", "ti
 const CHANNELS: &[&str] = &["log", "slack", "telegram", "alertmanager"];
 const SEVERITIES: &[&str] = &["info", "warning", "critical"];
 const KINDS: &[&str] = &["gauge", "counter", "histogram"];
-const DEFAULT_PATIENCE: Duration = Duration::from_secs(60);
+const DEFAULT_PATIENCE: Duration = Duration::from_mins(1);
 
 type Checked<T> = Result<T, RuleError>;
 
@@ -333,7 +333,7 @@ fn sampling(node: Node, metric: &Metric, name: &str) -> Checked<Sampling> {
     let mut window = |key: &str| {
         let Some(node) = map.take(key) else { return Ok(None) };
         let at = node.place.clone();
-        match duration(node, &format!("`{key}`"))? {
+        match duration(&node, &format!("`{key}`"))? {
             Duration::ZERO => Err(at.error(format!("`{key}` is a window: write `{key}: 5m`"))),
             window => Ok(Some(window)),
         }
@@ -395,7 +395,7 @@ fn level(
             })
             .transpose()?;
         let mut time =
-            |key: &str| map.take(key).map_or(Ok(Duration::ZERO), |node| duration(node, &format!("`{key}`")));
+            |key: &str| map.take(key).map_or(Ok(Duration::ZERO), |node| duration(&node, &format!("`{key}`")));
         let (hold, keep_firing) = (time("for")?, time("keep_firing_for")?);
         let mut text =
             |key: &str| map.take(key).map(|node| template(node, &format!("`{key}`"), labels)).transpose();
@@ -473,7 +473,7 @@ fn patience(node: Node) -> Checked<Patience> {
     {
         return Ok(Patience::Intervals(count));
     }
-    duration(node, "`after`").map(Patience::For)
+    duration(&node, "`after`").map(Patience::For)
 }
 
 fn severity(node: Node) -> Checked<AlertSeverity> {
@@ -486,7 +486,7 @@ fn severity(node: Node) -> Checked<AlertSeverity> {
 
 /// Reminders: critical 30 min, warning 4 h, info never.
 const DEFAULT_REPEAT: [Option<Duration>; 3] =
-    [None, Some(Duration::from_secs(4 * 3600)), Some(Duration::from_secs(30 * 60))];
+    [None, Some(Duration::from_hours(4)), Some(Duration::from_mins(30))];
 
 fn repeat(node: Node) -> Checked<[Option<Duration>; 3]> {
     let (mut map, _) = node.map("`repeat`")?;
@@ -495,7 +495,7 @@ fn repeat(node: Node) -> Checked<[Option<Duration>; 3]> {
         if let Some(node) = map.take(severity) {
             let place = node.place.clone();
             let is_never = matches!(&node.value, Value::Text(text) if text == "never");
-            *slot = if is_never { None } else { Some(duration(node, &format!("`{severity}`"))?) };
+            *slot = if is_never { None } else { Some(duration(&node, &format!("`{severity}`"))?) };
             if *slot == Some(Duration::ZERO) {
                 return Err(place.error("a reminder without an interval never stops: write `never` or `30m`"));
             }

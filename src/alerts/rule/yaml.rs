@@ -42,8 +42,8 @@ impl Place {
     }
 
     /// An error at this place.
-    pub(crate) fn error(&self, message: impl Into<String>) -> RuleError {
-        RuleError::at(self, message.into())
+    pub(crate) fn error(&self, message: impl AsRef<str>) -> RuleError {
+        RuleError::at(self, message.as_ref())
     }
 }
 
