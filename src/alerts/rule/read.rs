@@ -454,7 +454,7 @@ fn missing(node: Node, default: AlertSeverity) -> Checked<Missing> {
     };
     missing.policy = policy(then)?;
     if let Some(node) = map.take("after") {
-        missing.after = patience(node)?;
+        missing.after = patience(&node)?;
     }
     if let Some(node) = map.take("only_in_hours") {
         missing.only_in_hours = node.bool("`only_in_hours`")?;
@@ -466,14 +466,14 @@ fn missing(node: Node, default: AlertSeverity) -> Checked<Missing> {
     Ok(missing)
 }
 
-fn patience(node: Node) -> Checked<Patience> {
+fn patience(node: &Node) -> Checked<Patience> {
     if let Value::Text(text) = &node.value
         && let Some(count) = text.strip_suffix("intervals").or_else(|| text.strip_suffix("interval"))
         && let Ok(count @ 1..) = count.trim().parse()
     {
         return Ok(Patience::Intervals(count));
     }
-    duration(&node, "`after`").map(Patience::For)
+    duration(node, "`after`").map(Patience::For)
 }
 
 fn severity(node: Node) -> Checked<AlertSeverity> {
