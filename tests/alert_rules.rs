@@ -184,7 +184,7 @@ fn no_text_makes_the_reader_panic_or_show_a_secret() {
         "|\n",
     ];
     let text = proptest::collection::vec(proptest::sample::select(PIECES), 0..30);
-    proptest!(ProptestConfig::with_cases(2_000), |(parts in text)| {
+    proptest!(ProptestConfig::with_cases(100), |(parts in text)| {
         for error in RuleSet::load(Some(("alerts.yaml", &parts.concat()))).errors {
             prop_assert!(!error.to_string().contains("xoxb-secret"));
         }

@@ -184,7 +184,7 @@ impl Reader {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(400))]
+    #![proptest_config(ProptestConfig::with_cases(100))]
 
     #[test]
     fn what_is_told_is_a_story_and_ends_at_the_truth(inputs in proptest::collection::vec(input(), 1..120), flaps: bool) {

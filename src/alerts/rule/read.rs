@@ -266,13 +266,7 @@ fn declared(entry: Entry) -> Checked<(String, Metric)> {
     let kind = map.take("type").ok_or_else(|| {
         place.error(format!("metric `{}` has no `type`: write {}", entry.key, hint::one_of(KINDS)))
     })?;
-    let kind = KINDS
-        .iter()
-        .copied()
-        .find(|known| matches!(&kind.value, Value::Text(text) if text == known))
-        .ok_or_else(|| {
-            kind.place.error(format!("`type` cannot be {}: write {}", kind.describe(), hint::one_of(KINDS)))
-        })?;
+    let kind = word(kind, "`type`", KINDS)?;
     let unit = map.take("unit").map(|node| node.text("`unit`")).transpose()?;
     let labels = map.take("labels").map(|node| node.texts("a label")).transpose()?;
     no_more_keys(&map, &["type", "unit", "labels"])?;
