@@ -1,4 +1,5 @@
 //! From samples to events: label sets, restarts, silences, direct alerts that join, what cannot be seen.
+#![expect(clippy::expect_used, reason = "a test fails by it")]
 
 use std::time::Duration;
 
@@ -204,6 +205,19 @@ fn a_restart_into_another_hour_repeats_nothing() {
         [(Reminded, Critical)],
         "1 s was before"
     );
+}
+
+#[test]
+fn a_for_that_nobody_watched_does_not_count() {
+    let rules = own(
+        "metrics: {m: {type: gauge}}\nrules: {mine: {metric: m, when: above, warning: 5, critical: {level: 8, for: 60s}}}",
+    );
+    let mut before = evaluator(&rules);
+    assert_eq!(kinds(&value(&mut before, 10.0, "m", &[], 9.0)), [(Opened, Warning)]);
+    let (mut after, _) = Evaluator::new(&rules, Tuning::default(), 0, at(0.0), before.stored(at(60.0)));
+    assert_eq!(value(&mut after, 30.0, "m", &[], 9.0), []);
+    assert_eq!(value(&mut after, 89.0, "m", &[], 9.0), []);
+    assert_eq!(kinds(&value(&mut after, 90.0, "m", &[], 9.0)), [(Escalated, Critical)]);
 }
 
 #[test]

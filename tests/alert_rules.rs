@@ -1,6 +1,7 @@
 //! Files of alert rules: what they come to, and what a mistake in one says.
+#![expect(clippy::expect_used, reason = "a test fails by it")]
 
-use trading_telemetry::alerts::rule::RuleSet;
+use trading_telemetry::alerts::rule::{RuleError, RuleSet};
 
 fn errors(text: &str) -> String {
     let loaded = RuleSet::load(Some(("alerts.yaml", text)));
@@ -13,8 +14,7 @@ fn errors(text: &str) -> String {
 
 /// A rule on a metric of one's own, with `lines` added.
 fn rule(lines: &str) -> String {
-    let lines: String = lines.lines().map(|line| format!("    {line}\n")).collect();
-    format!("rules:\n  mine:\n{lines}")
+    format!("rules:\n  mine:\n    {}\n", lines.trim_end().replace('\n', "\n    "))
 }
 
 #[test]
@@ -83,7 +83,7 @@ rules:
     let loaded = RuleSet::load(Some(("alerts.yaml", text)));
     assert!(loaded.rules.get("good").is_some());
     assert!(loaded.rules.get("bad").is_none());
-    assert_eq!(loaded.errors.iter().map(|error| error.line()).collect::<Vec<_>>(), [7, 12]);
+    assert_eq!(loaded.errors.iter().map(RuleError::line).collect::<Vec<_>>(), [7, 12]);
 }
 
 #[test]

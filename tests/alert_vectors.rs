@@ -1,4 +1,5 @@
 //! The built-in rules against `tests/vectors/*.yaml`, which the exported Prometheus rules are tested with, too.
+#![expect(clippy::expect_used, reason = "a test fails by it")]
 
 use std::collections::BTreeMap;
 use std::path::Path;

@@ -1,4 +1,5 @@
 //! What holds for every incident whatever the values are and whenever they come.
+#![expect(clippy::expect_used, reason = "a test fails by it")]
 
 use std::time::Duration;
 
@@ -161,7 +162,7 @@ impl Reader {
                 assert_eq!(open, id, "one id for its life");
                 match kind {
                     EventKind::Escalated => {
-                        assert!(told.severity > *believed, "{believed} to {}", told.severity)
+                        assert!(told.severity > *believed, "{believed} to {}", told.severity);
                     }
                     EventKind::DeEscalated => assert!(told.severity < *believed),
                     _ => {}
@@ -300,6 +301,8 @@ proptest! {
 
 #[test]
 fn a_series_that_flaps_is_told_once_and_then_when_it_settles() {
+    use AlertSeverity::{Critical, Warning};
+    use EventKind::{DeEscalated, Escalated, Flapping, Opened, Resolved, Settled};
     let rule = rule("    when: above\n    warning: 5\n    critical: 8\n");
     let mut run = Run::new(&rule, Limits::default());
     let mut told = Vec::new();
@@ -307,8 +310,6 @@ fn a_series_that_flaps_is_told_once_and_then_when_it_settles() {
         told.extend(run.value(10, 6.0));
         told.extend(run.value(10, 1.0));
     }
-    use AlertSeverity::{Critical, Warning};
-    use EventKind::{DeEscalated, Escalated, Flapping, Opened, Resolved, Settled};
     let mut expected: Vec<_> = [Opened, Resolved].repeat(3);
     expected.extend([Opened, Flapping]);
     assert_eq!(told, expected.iter().map(|kind| (*kind, Warning)).collect::<Vec<_>>());

@@ -58,7 +58,7 @@ impl DirectAlert {
             (self.severity, &self.title, &self.message) == (other.severity, &other.title, &other.message);
         // A critical alert with a new text is news whatever its key says.
         match (&self.key, &other.key) {
-            (Some(a), Some(b)) if self.severity < AlertSeverity::Critical => a == b,
+            (Some(a), Some(b)) if self.severity.max(other.severity) < AlertSeverity::Critical => a == b,
             (a, b) => a == b && same_text,
         }
     }

@@ -210,8 +210,8 @@ mod tests {
             errors,
             "config/silences.yaml:3:11: the kill switch cannot be silenced: remove this silence\n  |\n\
              3 |     rule: kill_switch\n  |           ^^^^^^^^^^^\n\n\
-             config/silences.yaml:5:31: `until` is not a time, found `tomorrow`: write it like `2026-03-15T18:00:00Z`\n  |\n\
-             5 |   - {id: b, rule: feed, until: tomorrow}\n  |                               ^^^^^^^^"
+             config/silences.yaml:5:32: `until` is not a time, found `tomorrow`: write it like `2026-03-15T18:00:00Z`\n  |\n\
+             5 |   - {id: b, rule: feed, until: tomorrow}\n  |                                ^^^^^^^^"
         );
     }
 

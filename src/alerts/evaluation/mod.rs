@@ -16,6 +16,7 @@
 //! between two processes counts for the duration that is shown and for nothing that is decided.
 
 mod join;
+mod outcome;
 mod render;
 mod sample;
 mod series;
@@ -26,13 +27,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
 
+pub use outcome::{Notice, OpenIncident, Outcome, RuleState, StoredIncident};
 pub use sample::{LabelSet, Measured, Origin, Recorded, Sample};
 
 use super::direct::{Deduplicator, DirectAlert};
 use super::event::{AlertSeverity, Event};
-use super::incident::{Hours, Incident, Limits, Now, State};
+use super::incident::{Hours, Limits, Now};
 use super::rule::{Rule, RuleSet};
 use super::silence::Silences;
 use join::Held;
@@ -87,85 +88,6 @@ impl Default for Tuning {
             interval: Duration::from_mins(1),
         }
     }
-}
-
-/// What a pass came to.
-#[derive(Debug, Default, PartialEq)]
-pub struct Outcome {
-    /// What there is to tell, in order.
-    pub events: Vec<Event>,
-    /// What is wrong with the watching itself, each once.
-    pub notices: Vec<Notice>,
-}
-
-/// What is wrong with the watching itself: for the log, once a cause.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Notice {
-    /// No series of the rule's metric has appeared.
-    NeverAppeared {
-        /// The rule.
-        rule: String,
-        /// Its metric.
-        metric: String,
-    },
-    /// Series were folded into the SDK's overflow set, where no rule can tell them apart.
-    PartlyBlind {
-        /// The rule.
-        rule: String,
-        /// Its metric.
-        metric: String,
-    },
-}
-
-/// The state of a rule.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RuleState {
-    /// Of all its series the worst: 0 normal, 1 warning, 2 critical; -1 where none of it is bad and some of it blind.
-    pub value: i8,
-    /// Whether some of its series cannot be told apart.
-    pub is_partly_blind: bool,
-}
-
-/// An open incident as it is stored: for the next process.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct StoredIncident {
-    /// The rule's name.
-    pub rule: String,
-    /// The labels of the series, sorted.
-    pub labels: Vec<(String, String)>,
-    /// The state of the series.
-    state: State,
-    /// Whether its last message was muted.
-    is_muted: bool,
-    /// When it was stored, on the timeline.
-    as_of: Duration,
-    /// When it was stored, by the wall clock.
-    wall: Timestamp,
-}
-
-impl StoredIncident {
-    /// The incident's id.
-    pub fn id(&self) -> &str {
-        self.state.incident().map_or("", |incident| incident.id.as_str())
-    }
-}
-
-/// An open incident.
-#[derive(Clone, Copy, Debug)]
-pub struct OpenIncident<'a> {
-    /// Its rule.
-    pub rule: &'a Rule,
-    /// The labels of its series, sorted.
-    pub labels: &'a [(String, String)],
-    /// What is known of it.
-    pub incident: &'a Incident,
-    /// How long it has lasted.
-    pub duration: Duration,
-    /// Whether a silence mutes it.
-    pub is_muted: bool,
-    /// Whether nobody can tell at present if it still holds.
-    pub is_blind: bool,
 }
 
 /// Evaluates the rules in force. Reads no clock and does no I/O.

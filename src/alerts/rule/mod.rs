@@ -5,6 +5,7 @@
 
 mod error;
 mod hint;
+mod keys;
 mod matcher;
 mod quantity;
 mod read;
@@ -17,10 +18,10 @@ pub(crate) mod yaml;
 use std::time::Duration;
 
 pub use error::{RuleError, RuleErrors};
+pub(crate) use keys::no_more_keys;
 pub use matcher::Matcher;
 pub(crate) use matcher::all_match;
 pub(crate) use quantity::with as with_unit;
-pub(crate) use read::no_more_keys;
 pub use sampling::Sampling;
 pub use set::{Loaded, RuleSet};
 pub(crate) use template::Fill;

@@ -127,7 +127,7 @@ mod tests {
 
     #[test]
     fn durations_are_read_as_written() {
-        assert_eq!(parse_duration("1h 30m"), Some(Duration::from_secs(5400)));
+        assert_eq!(parse_duration("1h 30m"), Some(Duration::from_mins(90)));
         assert_eq!(parse_duration("500ms"), Some(Duration::from_millis(500)));
         assert_eq!(parse_duration("2 s"), Some(Duration::from_secs(2)));
         for wrong in
