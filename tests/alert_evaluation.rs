@@ -343,7 +343,7 @@ fn an_alert_whose_incident_does_not_open_is_sent_by_itself() {
     assert!(deadline > Duration::from_secs(1) && deadline < Duration::from_secs(2), "{deadline:?}");
     let events = evaluator.begin(Moment::new(deadline, wall(2.0)), Scope::Some).finish().events;
     assert_eq!(kinds(&events), [(Direct, Critical)]);
-    assert_eq!(events[0].message, "VIX > 35");
+    assert_eq!((events[0].message.as_str(), events[0].rule.as_deref()), ("VIX > 35", None));
     assert_eq!(nothing(&mut evaluator, 10.0).events, []);
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use proptest::prelude::*;
-use trading_telemetry::alerts::event::{AlertSeverity, EventKind};
+use trading_telemetry::alerts::event::{AlertSeverity, EventKind, Reason};
 use trading_telemetry::alerts::incident::{
     Hours, Limits, Now, Observation, Reading, State, Transition, step,
 };
@@ -354,4 +354,32 @@ fn reminders_come_at_their_interval_on_the_monotonic_clock() {
     assert_eq!(run.value(1, 6.0), [(EventKind::Reminded, AlertSeverity::Warning)]);
     run.value(1, 2.0);
     assert_eq!(run.value(1_000_000, 2.0), [], "info never");
+}
+
+#[test]
+fn nan_does_not_count_as_false() {
+    let rule = rule("    when: above\n    warning: {level: 5, for: 10s, keep_firing_for: 10s}\n");
+    let mut run = Run::new(&rule, Limits::default());
+    assert_eq!(run.value(1, 6.0), []);
+    assert_eq!(run.value(5, f64::NAN), []);
+    assert_eq!(run.value(5, 6.0), [(EventKind::Opened, AlertSeverity::Warning)]);
+    assert_eq!(run.value(1, 1.0), []);
+    assert_eq!(run.value(20, f64::NAN), [], "nor does it resolve");
+    assert_eq!(run.value(1, 1.0), [(EventKind::Resolved, AlertSeverity::Warning)]);
+}
+
+#[test]
+fn nan_that_stays_is_the_reason_of_an_open_incident() {
+    let rule = rule("    when: above\n    warning: 5\n");
+    let mut run = Run::new(&rule, Limits::default());
+    run.value(1, 6.0);
+    let reason = |run: &Run<'_>| run.state.incident().and_then(|incident| incident.reason);
+    run.value(1, f64::NAN);
+    run.value(59, f64::INFINITY);
+    assert_eq!(reason(&run), None);
+    run.value(1, f64::NAN);
+    assert_eq!(reason(&run), Some(Reason::Invalid));
+    assert!(run.state.is_blind());
+    assert_eq!(run.value(1, 6.0), []);
+    assert_eq!((reason(&run), run.state.is_blind()), (None, false));
 }

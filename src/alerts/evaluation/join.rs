@@ -96,7 +96,7 @@ impl Evaluator {
             let (over, held) = std::mem::take(&mut self.held).into_iter().partition(|held| now >= held.until);
             self.held = held;
             for held in over as Vec<Held> {
-                events.extend(self.admit(&held.alert, now, wall));
+                events.extend(self.admit_alone(held, now, wall));
             }
         }
         if self.direct.next_due().is_some_and(|due| now >= due) {
@@ -110,7 +110,12 @@ impl Evaluator {
         events
     }
 
-    pub(super) fn admit(&mut self, alert: &DirectAlert, now: Duration, wall: Timestamp) -> Option<Event> {
+    /// Sends by itself what joined no incident.
+    pub(super) fn admit_alone(&mut self, held: Held, now: Duration, wall: Timestamp) -> Option<Event> {
+        self.admit(&DirectAlert { rule: None, ..held.alert }, now, wall)
+    }
+
+    fn admit(&mut self, alert: &DirectAlert, now: Duration, wall: Timestamp) -> Option<Event> {
         let sequence = self.next_sequence();
         self.direct.admit(alert, now, wall, sequence)
     }

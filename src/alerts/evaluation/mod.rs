@@ -324,7 +324,7 @@ impl Evaluator {
         let now = self.now(moment);
         let mut events = Vec::new();
         for held in std::mem::take(&mut self.held) {
-            events.extend(self.admit(&held.alert, now.monotonic, now.wall));
+            events.extend(self.admit_alone(held, now.monotonic, now.wall));
         }
         let mut sequence = self.sequence;
         events.extend(self.direct.drain(now.wall, || {

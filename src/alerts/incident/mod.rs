@@ -242,7 +242,7 @@ impl State {
                 {
                     incident.reason = Some(Reason::Invalid);
                 }
-                self.levels.forget_pending();
+                // A `for` under way goes on: NaN does not count as false.
             }
             Reading::Absent => {
                 let since = *self.absent_since.get_or_insert(now.monotonic);
