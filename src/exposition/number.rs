@@ -14,13 +14,15 @@ pub(super) fn write_float(out: &mut Vec<u8>, value: f64) {
     }
     let mut buffer = zmij::Buffer::new();
     let text = buffer.format_finite(value).as_bytes();
-    let dot = text.iter().position(|byte| *byte == b'.');
-    match dot {
-        Some(_) if value.abs() < 1e-4 && value != 0.0 && !text.contains(&b'e') => {
-            write_small_exponent(out, text)
-        }
+    if let Some(exponent) = text.iter().position(|byte| *byte == b'e') {
+        return write_exponent(out, text, exponent);
+    }
+    if value.abs() < 1e-4 && value != 0.0 {
+        return write_small_exponent(out, text);
+    }
+    match text.iter().position(|byte| *byte == b'.') {
         // Python's client switches for positive values alone, and only where `repr` has not.
-        Some(dot) if dot > 6 && value > 0.0 && !text.contains(&b'e') => write_go_exponent(out, text, dot),
+        Some(dot) if dot > 6 && value > 0.0 => write_go_exponent(out, text, dot),
         _ => out.extend_from_slice(text),
     }
 }
@@ -71,6 +73,18 @@ fn write_go_exponent(out: &mut Vec<u8>, text: &[u8], dot: usize) {
     let exponent = dot - 1; // 6 to 15, since `repr` itself turns to an exponent at 1e16
     out.extend_from_slice(b"e+");
     out.extend_from_slice(&[b'0' + (exponent / 10) as u8, b'0' + (exponent % 10) as u8]);
+}
+
+/// `1e-7` to `1e-07`: an exponent has a sign and two digits at least. `at` is where the `e` stands.
+fn write_exponent(out: &mut Vec<u8>, text: &[u8], at: usize) {
+    let (mantissa, exponent) = (&text[..at], &text[at + 1..]);
+    let digits = exponent.iter().position(u8::is_ascii_digit).unwrap_or(exponent.len());
+    out.extend_from_slice(mantissa);
+    out.extend_from_slice(if exponent.first() == Some(&b'-') { b"e-" } else { b"e+" });
+    if exponent.len() - digits < 2 {
+        out.push(b'0');
+    }
+    out.extend_from_slice(&exponent[digits..]);
 }
 
 /// `0.000012` to `1.2e-05`: Python's `repr` turns to an exponent one digit sooner than zmij.
