@@ -1,5 +1,5 @@
 //! The files of the log: rotation, leftovers, two processes, and disks that refuse.
-#![expect(clippy::unwrap_used, clippy::print_stderr, reason = "helpers of tests fail as tests do")]
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 #![expect(
     clippy::case_sensitive_file_extension_comparisons,
     reason = "the log writes its names in lower case"

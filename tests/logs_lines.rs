@@ -33,11 +33,11 @@ impl Fixture {
         let mut config = LogConfig::new("backend");
         config.file.path = dir.path().join("backend.log");
         config.format = LogFormat::Json;
-        config.filter = filter.to_owned();
+        filter.clone_into(&mut config.filter);
         let clock = Arc::new(ManualClock::new("2024-03-15T14:32:15.123456Z".parse().unwrap()));
         let logs = Logs::start(config, clock.clone(), |_| ()).unwrap();
-        let _subscriber = set_default(tracing_subscriber::registry().with(logs.layer()));
-        Self { logs, clock, dir, _subscriber }
+        let subscriber = set_default(tracing_subscriber::registry().with(logs.layer()));
+        Self { logs, clock, dir, _subscriber: subscriber }
     }
 
     fn text(&self) -> String {
