@@ -1,8 +1,7 @@
 #![doc = include_str!("../README.md")]
 
-pub mod audit;
-//! trading-telemetry
 pub mod alerts;
+pub mod audit;
 pub mod clock;
 mod exposition;
 mod init;

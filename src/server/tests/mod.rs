@@ -66,7 +66,7 @@ fn guarded(token: Option<&str>, scraper: Arc<Scraper>) -> Routes {
 
 fn start(routes: Routes, limits: Limits) -> (Server, SocketAddr) {
     let server = Server::start(vec![loopback()], Arc::new(routes), limits).unwrap();
-    let address = *server.first_binds()[0].bound.as_ref().unwrap();
+    let address = server.addresses()[0];
     (server, address)
 }
 
