@@ -6,3 +6,8 @@ pub mod event;
 pub mod incident;
 pub mod rule;
 pub mod silence;
+pub mod channels;
+pub mod delivery;
+pub mod event;
+pub mod message;
+pub mod outbox;
