@@ -296,6 +296,8 @@ fn what_a_full_queue_drops_is_counted_and_told_once_the_pressure_is_over() {
     let dir = tempfile::tempdir().unwrap();
     let logs_dir = dir.path().join("logs");
     let mut config = config(&logs_dir);
+    // One file, since it is read while it is written.
+    config.file.rotate_bytes = 1_000_000;
     config.queue.lines = 16;
     config.queue.when_full = WhenFull::Drop;
     // The writer stands still while it tells that the disk refuses.
