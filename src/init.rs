@@ -12,6 +12,8 @@ use opentelemetry_sdk::trace::SdkTracerProvider;
 use secrecy::SecretString;
 use tracing_subscriber::layer::SubscriberExt;
 
+use crate::alerts::Alerts;
+use crate::alerts::engine::{self, AlertsSignal, EngineConfig, EngineError};
 use crate::clock::{Clock, SystemClock};
 use crate::exposition::Families;
 use crate::logs::{self, DropReason, FileConfig, LogConfig, LogError, LogStats, Logs};
@@ -109,7 +111,16 @@ fn start(sources: &Sources) -> Result<Telemetry, InitError> {
     let core = Core::new(&service_name, config, tracers).map_err(Kind::OpenTelemetry)?;
     let logs = Arc::new(start_logs(&service_name, &settings, &clock)?);
     core.observe_logs(&logs);
-    let server = if disabled { None } else { Some(start_server(&core, &settings)?) };
+    let (alerts, engine) = if disabled {
+        (Alerts::detached(), None)
+    } else {
+        let instance = std::process::id().to_string();
+        let config = EngineConfig::new(&service_name, &instance, &settings).map_err(Kind::Alerts)?;
+        let (alerts, engine) =
+            engine::prepare(config, core.readings(), Arc::clone(&clock)).map_err(Kind::Alerts)?;
+        (alerts, Some(engine))
+    };
+    let server = if disabled { None } else { Some(start_server(&core, &alerts, &logs, &settings)?) };
 
     let subscriber = tracing_subscriber::registry().with(orders::layer(&core.tracers)).with(logs.layer());
     if tracing::subscriber::set_global_default(subscriber).is_err() {
@@ -130,6 +141,9 @@ fn start(sources: &Sources) -> Result<Telemetry, InitError> {
             "metrics_and_alerts_disabled"
         );
     }
+    if let Some(engine) = engine {
+        engine.start().map_err(Kind::Alerts)?;
+    }
     let mut addresses = Vec::new();
     if let Some(server) = &server {
         server.tell_unbound();
@@ -145,10 +159,13 @@ fn start(sources: &Sources) -> Result<Telemetry, InitError> {
 
     let mut signals: Vec<Arc<dyn Signal>> =
         vec![Arc::new(TracesSignal(core.tracers.0.clone())), Arc::new(LogsSignal(Arc::clone(&logs)))];
+    if !disabled {
+        signals.push(Arc::new(AlertsSignal(alerts.clone())));
+    }
     if let Some(server) = server {
         signals.push(Arc::new(ServerSignal(Mutex::new(Some(server)))));
     }
-    Ok(Telemetry::assemble(core, Some(logs), signals, addresses, settings.system.shutdown_timeout))
+    Ok(Telemetry::assemble(core, alerts, Some(logs), signals, addresses, settings.system.shutdown_timeout))
 }
 
 fn resource(service: &str, settings: &Settings) -> Resource {
@@ -161,14 +178,16 @@ fn resource(service: &str, settings: &Settings) -> Resource {
         .build()
 }
 
-fn start_server(core: &Core, settings: &Settings) -> Result<Server, InitError> {
+fn start_server(core: &Core, alerts: &Alerts, logs: &Logs, settings: &Settings) -> Result<Server, InitError> {
     let monitoring = &settings.monitoring;
     let addresses = monitoring
         .prometheus_host
         .iter()
         .map(|host| SocketAddr::new(*host, monitoring.prometheus_port))
         .collect();
-    let routes = Arc::new(routes(core, monitoring.bearer_token.clone(), Families::all()));
+    let routes = routes(core, monitoring.bearer_token.clone(), Families::all());
+    let has_token = monitoring.bearer_token.is_some();
+    let routes = Arc::new(engine::mount(routes, alerts, logs.filter(), &core.clock, has_token));
     let server = Server::start(addresses, routes, Limits::default()).map_err(Kind::Server)?;
     if monitoring.required
         && let Some((address, error)) = server.unbound().next()
@@ -227,7 +246,7 @@ impl Signal for TracesSignal {
 
     fn shutdown(&self, deadline: Duration) -> SignalOutcome {
         let error = self.0.shutdown_with_timeout(deadline).err().map(|error| error.to_string());
-        SignalOutcome { delivered: None, lost: 0, error }
+        SignalOutcome { delivered: None, lost: 0, kept: 0, error }
     }
 }
 
@@ -248,6 +267,7 @@ impl Signal for LogsSignal {
         SignalOutcome {
             delivered: Some(stats().map(|stats| stats.written()).sum()),
             lost: stats().map(|stats| lost(stats)).sum(),
+            kept: 0,
             error,
         }
     }
@@ -265,7 +285,7 @@ impl Signal for ServerSignal {
         let server = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
         let ended = server.is_none_or(|server| server.shutdown(deadline));
         let error = (!ended).then(|| "requests were cut off".to_owned());
-        SignalOutcome { delivered: None, lost: 0, error }
+        SignalOutcome { delivered: None, lost: 0, kept: 0, error }
     }
 }
 
@@ -286,6 +306,8 @@ enum Kind {
     ForeignSubscriber,
     #[error(transparent)]
     Settings(SettingsError),
+    #[error(transparent)]
+    Alerts(EngineError),
     #[error("cannot log")]
     Logs(#[source] LogError),
     #[error("OpenTelemetry cannot be set up")]

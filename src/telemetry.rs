@@ -12,6 +12,7 @@ use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::OTelSdkError;
 use opentelemetry_sdk::trace::SdkTracerProvider;
 
+use crate::alerts::Alerts;
 use crate::audit::Audit;
 use crate::clock::Clock;
 use crate::init::TelemetryBuilder;
@@ -39,6 +40,7 @@ pub struct Telemetry {
 struct Inner {
     core: Core,
     audit: Audit,
+    alerts: Alerts,
     logs: Option<Arc<Logs>>,
     signals: Vec<Arc<dyn Signal>>,
     addresses: Vec<SocketAddr>,
@@ -97,16 +99,18 @@ impl Core {
 impl Telemetry {
     pub(crate) fn assemble(
         core: Core,
+        alerts: Alerts,
         logs: Option<Arc<Logs>>,
         signals: Vec<Arc<dyn Signal>>,
         addresses: Vec<SocketAddr>,
         deadline: Duration,
     ) -> Self {
-        let audit = Audit::new(core.metrics.clone());
+        let audit = Audit::new(core.metrics.clone(), alerts.clone());
         Self {
             inner: Arc::new(Inner {
                 core,
                 audit,
+                alerts,
                 logs,
                 signals,
                 addresses,
@@ -145,6 +149,11 @@ impl Telemetry {
     /// Trading decisions: metric, audit line and alert in one call.
     pub fn audit(&self) -> &Audit {
         &self.inner.audit
+    }
+
+    /// Alerts that the service sends by itself, incidents, silences.
+    pub fn alerts(&self) -> &Alerts {
+        &self.inner.alerts
     }
 
     /// The log file that lines are written to now.

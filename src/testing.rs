@@ -11,6 +11,7 @@ use tracing::Dispatch;
 use tracing_subscriber::Registry;
 use tracing_subscriber::layer::SubscriberExt;
 
+use crate::alerts::Alerts;
 use crate::clock::{Clock, ManualClock};
 use crate::exposition::{Format, Renderer, Selection};
 use crate::metrics::MetricsConfig;
@@ -148,7 +149,14 @@ impl TestTelemetry {
         };
         let core = Core::new("test", config, tracers).expect("OpenTelemetry is set up");
         let dispatch = Dispatch::new(Registry::default().with(orders::layer(&core.tracers)));
-        let telemetry = Telemetry::assemble(core.clone(), None, Vec::new(), Vec::new(), SHUTDOWN_DEADLINE);
+        let telemetry = Telemetry::assemble(
+            core.clone(),
+            Alerts::detached(),
+            None,
+            Vec::new(),
+            Vec::new(),
+            SHUTDOWN_DEADLINE,
+        );
         Self { telemetry, core, clock, spans, dispatch }
     }
 

@@ -3,6 +3,7 @@
 pub mod channels;
 pub mod delivery;
 pub mod direct;
+pub(crate) mod engine;
 pub mod evaluation;
 pub mod event;
 pub mod incident;
@@ -10,3 +11,5 @@ pub mod message;
 pub mod outbox;
 pub mod rule;
 pub mod silence;
+
+pub use engine::{Alerts, IncidentView};

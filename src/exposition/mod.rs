@@ -28,6 +28,7 @@ use opentelemetry_sdk::metrics::data::ResourceMetrics;
 use crate::metrics::catalog::{Group, Instrument};
 
 pub(crate) use exemplar::{Exemplar, Exemplars, NoExemplars, SeriesExemplars};
+pub(crate) use foreign::family_name;
 pub(crate) use negotiation::accepts_gzip;
 pub(crate) use render::Renderer;
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use opentelemetry::Context;
 use opentelemetry::context::FutureExt as _;
 use reqwest::header::{CONTENT_TYPE, RETRY_AFTER};
-use reqwest::{Client, Proxy, Url, redirect};
+use reqwest::{Client, Proxy, RequestBuilder, Url, redirect};
 use secrecy::{ExposeSecret as _, SecretString};
 use tracing::instrument::WithSubscriber as _;
 use tracing::subscriber::NoSubscriber;
@@ -40,7 +40,7 @@ impl Default for HttpSettings {
 
 /// What came back.
 #[derive(Debug)]
-pub(super) struct Answer {
+pub(crate) struct Answer {
     pub(super) status: u16,
     /// `Retry-After` in seconds.
     pub(super) retry_after: Option<Duration>,
@@ -49,7 +49,7 @@ pub(super) struct Answer {
 }
 
 /// A URL that holds a secret, and the client for it.
-pub(super) struct Endpoint {
+pub(crate) struct Endpoint {
     client: Client,
     url: SecretString,
 }
@@ -64,7 +64,7 @@ impl Endpoint {
     /// # Errors
     ///
     /// When `url` is none, is plain http beyond loopback, or no client can be built.
-    pub(super) fn new(
+    pub(crate) fn new(
         channel: &str,
         url: SecretString,
         settings: &HttpSettings,
@@ -105,32 +105,45 @@ impl Endpoint {
     ///
     /// When there is no whole answer in time, in words without the URL.
     pub(super) async fn post(&self, json: String) -> Result<Answer, Failure> {
+        let request =
+            self.client.post(self.url.expose_secret()).header(CONTENT_TYPE, "application/json").body(json);
+        self.send(request).await
+    }
+
+    /// Gets, and reads the answer.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::post`].
+    pub(crate) async fn get(&self) -> Result<Answer, Failure> {
+        self.send(self.client.get(self.url.expose_secret())).await
+    }
+
+    async fn send(&self, request: RequestBuilder) -> Result<Answer, Failure> {
         // What is sent about an alert must not become spans, metrics or lines of the service that raised it; and the
         // client's own lines at TRACE could name the URL.
-        self.request(json)
+        answer(request)
             .with_context(Context::current().with_telemetry_suppressed())
             .with_subscriber(NoSubscriber::new())
             .await
             .map_err(|error| Failure::transport(&error))
     }
+}
 
-    async fn request(&self, json: String) -> reqwest::Result<Answer> {
-        let request =
-            self.client.post(self.url.expose_secret()).header(CONTENT_TYPE, "application/json").body(json);
-        let mut response = request.send().await?;
-        let status = response.status().as_u16();
-        let retry_after = response
-            .headers()
-            .get(RETRY_AFTER)
-            .and_then(|value| value.to_str().ok()?.trim().parse().ok())
-            .map(Duration::from_secs);
-        let mut body = Vec::new();
-        while body.len() < LONGEST_ANSWER {
-            let Some(chunk) = response.chunk().await? else { break };
-            body.extend_from_slice(&chunk[..chunk.len().min(LONGEST_ANSWER - body.len())]);
-        }
-        Ok(Answer { status, retry_after, body })
+async fn answer(request: RequestBuilder) -> reqwest::Result<Answer> {
+    let mut response = request.send().await?;
+    let status = response.status().as_u16();
+    let retry_after = response
+        .headers()
+        .get(RETRY_AFTER)
+        .and_then(|value| value.to_str().ok()?.trim().parse().ok())
+        .map(Duration::from_secs);
+    let mut body = Vec::new();
+    while body.len() < LONGEST_ANSWER {
+        let Some(chunk) = response.chunk().await? else { break };
+        body.extend_from_slice(&chunk[..chunk.len().min(LONGEST_ANSWER - body.len())]);
     }
+    Ok(Answer { status, retry_after, body })
 }
 
 fn is_loopback(url: &Url) -> bool {

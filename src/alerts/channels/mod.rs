@@ -15,6 +15,7 @@ use std::pin::Pin;
 use std::time::Duration;
 
 pub use failure::{ChannelError, Failure};
+pub(crate) use http::Endpoint;
 pub use http::HttpSettings;
 pub use log::LogChannel;
 pub use slack::Slack;
