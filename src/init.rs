@@ -1,5 +1,7 @@
 //! Start-up: first everything that can fail, then what cannot be taken back.
 
+use std::error::Error as _;
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,6 +12,7 @@ use opentelemetry::{KeyValue, global};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::trace::SdkTracerProvider;
 use secrecy::SecretString;
+use tracing::subscriber::NoSubscriber;
 use tracing_subscriber::layer::SubscriberExt;
 
 use crate::alerts::Alerts;
@@ -90,7 +93,8 @@ impl TelemetryBuilder {
 }
 
 fn start(sources: &Sources) -> Result<Telemetry, InitError> {
-    if tracing::dispatcher::has_been_set() {
+    // One that was in place for a while and is gone again is no obstacle.
+    if !tracing::dispatcher::get_default(|current| current.is::<NoSubscriber>()) {
         return Err(Kind::ForeignSubscriber.into());
     }
     let Loaded { settings, service_name, warnings, file, .. } =
@@ -212,9 +216,7 @@ pub(crate) fn routes(core: &Core, token: Option<SecretString>, families: Familie
 fn start_logs(service: &str, settings: &Settings, clock: &Arc<dyn Clock>) -> Result<Logs, InitError> {
     let logging = &settings.logging;
     let mut config = LogConfig::new(service);
-    if let Some(path) = logging.file_path(service) {
-        config.file.path = path;
-    }
+    config.file.path = logging.file_path(service);
     config.file.rotate_bytes = logging.max_file_bytes;
     config.file.keep = logging.max_files as usize;
     config.audit_file = logging.audit_path(service).map(|path| FileConfig {
@@ -229,7 +231,7 @@ fn start_logs(service: &str, settings: &Settings, clock: &Arc<dyn Clock>) -> Res
     };
     config.format = match logging.format {
         settings::LogFormat::Auto => logs::LogFormat::Auto,
-        settings::LogFormat::Json | settings::LogFormat::Off => logs::LogFormat::Json,
+        settings::LogFormat::Json => logs::LogFormat::Json,
         settings::LogFormat::Console => logs::LogFormat::Console,
     };
     logging.directives().clone_into(&mut config.filter);
@@ -290,9 +292,23 @@ impl Signal for ServerSignal {
 }
 
 /// Why the telemetry did not start.
-#[derive(Debug, thiserror::Error)]
+///
+/// `Debug` is what a person reads, causes and all: it is what a `main` that returns the error prints.
+#[derive(thiserror::Error)]
 #[error(transparent)]
 pub struct InitError(#[from] Kind);
+
+impl fmt::Debug for InitError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}")?;
+        let mut cause = self.source();
+        while let Some(error) = cause {
+            write!(f, ": {error}")?;
+            cause = error.source();
+        }
+        Ok(())
+    }
+}
 
 #[derive(Debug, thiserror::Error)]
 enum Kind {

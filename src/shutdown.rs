@@ -46,7 +46,6 @@ pub struct SignalReport {
 
 /// What became of everything that was accepted: a line a signal.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
-#[must_use = "the report says what was lost"]
 pub struct ShutdownReport {
     signals: Vec<SignalReport>,
 }
