@@ -12,6 +12,7 @@ use opentelemetry::{KeyValue, global};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::trace::SdkTracerProvider;
 use secrecy::SecretString;
+use tracing::Dispatch;
 use tracing::subscriber::NoSubscriber;
 use tracing_subscriber::layer::SubscriberExt;
 
@@ -94,7 +95,7 @@ impl TelemetryBuilder {
 
 fn start(sources: &Sources) -> Result<Telemetry, InitError> {
     // One that was in place for a while and is gone again is no obstacle.
-    if !tracing::dispatcher::get_default(|current| current.is::<NoSubscriber>()) {
+    if !tracing::dispatcher::get_default(Dispatch::is::<NoSubscriber>) {
         return Err(Kind::ForeignSubscriber.into());
     }
     let Loaded { settings, service_name, warnings, file, .. } =

@@ -48,6 +48,10 @@ impl Default for Limits {
     }
 }
 
+/// How long a server that stops waits for a client that is in the middle of its request or of its answer: one that hangs
+/// must not hold up the end of the service.
+const LEAVE_TIME: Duration = Duration::from_secs(1);
+
 /// What became of the first try to bind an address; later tries follow while it fails.
 #[derive(Debug)]
 pub(crate) struct FirstBind {
@@ -81,6 +85,7 @@ impl Server {
         let (ended_sender, ended) = mpsc::channel();
         std::thread::Builder::new().name("telemetry-http".to_owned()).spawn(move || {
             let clean = runtime.block_on(serve(addresses, routes, limits, stopping, first_sender));
+            drop(runtime); // with it the last sockets close
             let _ = ended_sender.send(clean); // nobody waits after a drop
         })?;
         let first = first_receiver.iter().collect();
@@ -110,7 +115,7 @@ impl Server {
         }
     }
 
-    /// Takes no more connections, lets open requests end until the deadline, then closes them. Whether all ended.
+    /// Takes no more connections, lets open requests end until the deadline, then closes them. Whether all were answered.
     pub(crate) fn shutdown(self, deadline: Duration) -> bool {
         self.stop.send_replace(Some(deadline));
         // The thread never blocks; the margin is for a machine that is busy.
@@ -147,10 +152,13 @@ async fn serve(
     for listener in &listeners {
         listener.abort();
     }
-    let deadline = Instant::now() + deadline;
+    let stopped = Instant::now();
     while !connections.is_empty() {
-        if Instant::now() >= deadline {
-            return false;
+        if stopped.elapsed() >= deadline {
+            return !connections.are_owed(Duration::ZERO);
+        }
+        if stopped.elapsed() >= LEAVE_TIME && !connections.are_owed(LEAVE_TIME) {
+            return true;
         }
         sleep(Duration::from_millis(5)).await;
     }

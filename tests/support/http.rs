@@ -1,12 +1,13 @@
 //! A client that can be as rude as it likes, so it has the sockets in its hands.
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
+use std::fmt::Write as _;
 use std::io::{self, Read as _, Write as _};
 use std::net::{IpAddr, Ipv4Addr, TcpStream};
 use std::time::Duration;
 
 /// Longer than an answer may take on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A response.
 #[derive(Debug)]
@@ -60,7 +61,7 @@ pub(crate) fn request_at(
     stream.set_read_timeout(Some(PATIENCE))?;
     let mut head = format!("{method} {target} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n");
     for (name, value) in headers {
-        head.push_str(&format!("{name}: {value}\r\n"));
+        write!(head, "{name}: {value}\r\n").unwrap();
     }
     head.push_str("\r\n");
     stream.write_all(head.as_bytes())?;

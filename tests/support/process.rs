@@ -168,6 +168,11 @@ pub(crate) struct Running {
 }
 
 impl Running {
+    /// What it has written to standard output so far.
+    pub(crate) fn output(&self) -> String {
+        fs::read_to_string(&self.out).unwrap()
+    }
+
     /// Tells it to end, and waits for that.
     pub(crate) fn finish(mut self) -> Finished {
         drop(self.child.stdin.take());
