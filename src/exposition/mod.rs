@@ -11,13 +11,16 @@ mod exemplar;
 mod exponential;
 mod family;
 mod foreign;
+mod labels;
 mod names;
 mod negotiation;
 mod number;
 mod render;
+mod series;
 mod text;
 
 #[cfg(test)]
+#[expect(clippy::float_cmp, reason = "what is written has to read back equal")]
 mod tests;
 
 use std::collections::BTreeSet;

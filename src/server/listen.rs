@@ -135,7 +135,7 @@ async fn serve(
         let mut listeners = Vec::with_capacity(addresses.len());
         for asked in addresses {
             let listener = TcpListener::bind(asked).await;
-            let bound = listener.as_ref().map_err(copy).and_then(|one| one.local_addr());
+            let bound = listener.as_ref().map_err(copy).and_then(TcpListener::local_addr);
             let _ = first.send(FirstBind { asked, bound }); // the starter waits for the last
             let host = Host { routes: Arc::clone(&routes), limits, connections: Arc::clone(&connections) };
             listeners.push(tokio::spawn(host.listen(asked, listener.ok(), stopping.clone())));
@@ -190,15 +190,13 @@ impl Host {
         stopping: watch::Receiver<Option<Duration>>,
     ) {
         let listener = loop {
-            match listener.take() {
-                Some(listener) => break listener,
-                None => {
-                    sleep(self.limits.bind_again).await;
-                    listener = TcpListener::bind(address).await.ok();
-                    if listener.is_some() {
-                        tracing::info!(target: "trading_telemetry", address = %address, "metrics_port_bound");
-                    }
-                }
+            if let Some(listener) = listener.take() {
+                break listener;
+            }
+            sleep(self.limits.bind_again).await;
+            listener = TcpListener::bind(address).await.ok();
+            if listener.is_some() {
+                tracing::info!(target: "trading_telemetry", address = %address, "metrics_port_bound");
             }
         };
         let mut told = false;

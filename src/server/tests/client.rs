@@ -1,5 +1,6 @@
 //! A client of few lines: what it sends is to the byte what a test says.
 
+use std::fmt::Write as _;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 
@@ -62,7 +63,7 @@ pub(super) fn send(address: SocketAddr, method: &str, target: &str, headers: &[&
         head += "\r\n";
     }
     if !body.is_empty() {
-        head += &format!("Content-Length: {}\r\n", body.len());
+        write!(head, "Content-Length: {}\r\n", body.len()).unwrap();
     }
     stream.write_all(format!("{head}\r\n{body}").as_bytes()).unwrap();
     let reply = read_reply(&mut stream, method == "HEAD").unwrap();
