@@ -10,6 +10,8 @@ use super::text::{CUT, Dialect, figure, key_in_words, python_float, units_of};
 const LONGEST_TITLE: usize = 800;
 const LONGEST_KEY: usize = 64;
 const LONGEST_VALUE: usize = 300;
+/// Room for the line that says how many others were cut.
+const LONGEST_MARK: usize = 24;
 
 /// Everything a message says, escaped and short enough.
 pub(super) struct Layout {
@@ -55,6 +57,7 @@ impl Layout {
 
         let gap = 2;
         let fixed = frame
+            + LONGEST_MARK
             + units_of(&headline)
             + story.as_deref().map_or(0, |story| units_of(story) + gap)
             + lines
@@ -86,8 +89,6 @@ fn drop_lines(lines: &mut Vec<(Rank, String)>, room: usize) {
     if total(lines) <= room {
         return;
     }
-    let mark = |dropped: usize| format!("• {CUT} {dropped} more");
-    let room = room.saturating_sub(units_of(&mark(9999)) + 1);
     let (mut dropped, mut place) = (0, lines.len());
     while total(lines) > room {
         let Some(highest) = lines.iter().map(|line| line.0).max().filter(|rank| *rank != Rank::Kept) else {
@@ -98,7 +99,7 @@ fn drop_lines(lines: &mut Vec<(Rank, String)>, room: usize) {
         place = last;
         dropped += 1;
     }
-    lines.insert(place.min(lines.len()), (Rank::Kept, mark(dropped)));
+    lines.insert(place.min(lines.len()), (Rank::Kept, format!("• {CUT} {dropped} more")));
 }
 
 /// The title as it stands in a message's own first line, and behind the word for its severity.
