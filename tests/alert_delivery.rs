@@ -5,12 +5,8 @@ use std::time::Duration;
 
 use tokio::time::{Instant, advance, sleep};
 use trading_telemetry::alerts::channels::{Channel, Failure, Outcome};
-use trading_telemetry::alerts::delivery::{
-    Delivery, DeliveryResult, DeliverySettings, Pace, Routes,
-};
-use trading_telemetry::alerts::event::EventKind::{
-    DeEscalated, Escalated, Opened, Reminded, Resolved,
-};
+use trading_telemetry::alerts::delivery::{Delivery, DeliveryResult, DeliverySettings, Pace, Routes};
+use trading_telemetry::alerts::event::EventKind::{DeEscalated, Escalated, Opened, Reminded, Resolved};
 use trading_telemetry::alerts::outbox::{Opened as Outboxed, Outbox};
 
 mod support {
@@ -351,7 +347,11 @@ async fn on_overflow_the_mildest_go_first_and_their_number_is_told() {
     let critical: Vec<String> = (0..7).map(|number| format!("c{number}")).collect();
     assert_eq!(titles[..7], critical[..]);
     assert_eq!(titles[7..], ["w1", "w2", "w3", "Alerts were dropped"]);
-    assert!(slack.accepted()[10].text().contains("6 messages were dropped"), "{}", slack.accepted()[10].text());
+    assert!(
+        slack.accepted()[10].text().contains("6 messages were dropped"),
+        "{}",
+        slack.accepted()[10].text()
+    );
     assert_eq!(count(&delivery, "slack", DeliveryResult::Dropped), 6);
 }
 
@@ -381,7 +381,8 @@ async fn a_silenced_state_is_not_sent_but_ends_what_an_unsent_message_would_clai
 #[tokio::test(start_paused = true)]
 async fn routes_choose_the_channels_and_who_heard_of_an_incident_hears_its_end() {
     let (slack, telegram) = (Scripted::new("slack"), Scripted::new("telegram"));
-    let routes = Routes { warning: Some(vec!["slack".into()]), critical: Some(vec!["telegram".into()]), info: None };
+    let routes =
+        Routes { warning: Some(vec!["slack".into()]), critical: Some(vec!["telegram".into()]), info: None };
     let settings = DeliverySettings { routes, ..DeliverySettings::default() };
     let delivery = start(settings, &[&slack, &telegram]);
     let send = |event| async {
