@@ -46,7 +46,17 @@ pub struct Opened {
 /// The store of everything that is not yet delivered. Cheap to clone; all clones are the same outbox.
 #[derive(Clone, Debug)]
 pub struct Outbox {
-    shared: Arc<Shared>,
+    owner: Arc<Owner>,
+}
+
+/// What all clones hold and the writer does not: when it is dropped, nobody can add anything.
+#[derive(Debug)]
+struct Owner(Arc<Shared>);
+
+impl Drop for Owner {
+    fn drop(&mut self) {
+        self.0.close();
+    }
 }
 
 #[derive(Debug)]
@@ -98,7 +108,7 @@ impl Outbox {
         tell(&opened, &health);
         let outbox = Self::new(claim.contents, health, true);
         let disk = writer::Disk::new(how, claim.path, store, retry);
-        let shared = Arc::clone(&outbox.shared);
+        let shared = Arc::clone(&outbox.owner.0);
         let thread =
             std::thread::Builder::new().name("alert-outbox".into()).spawn(move || writer::run(disk, &shared));
         if let Err(error) = thread {
@@ -110,44 +120,46 @@ impl Outbox {
     }
 
     fn new(live: Contents, health: Health, has_writer: bool) -> Self {
-        Self {
-            shared: Arc::new(Shared {
-                state: Mutex::new(State { live, ..State::default() }),
-                changed: Condvar::new(),
-                committed: watch::channel(0).0,
-                health: watch::channel(health).0,
-                closed: watch::channel(!has_writer).0,
-                has_writer,
-            }),
-        }
+        let shared = Shared {
+            state: Mutex::new(State { live, ..State::default() }),
+            changed: Condvar::new(),
+            committed: watch::channel(0).0,
+            health: watch::channel(health).0,
+            closed: watch::channel(!has_writer).0,
+            has_writer,
+        };
+        Self { owner: Arc::new(Owner(Arc::new(shared))) }
     }
 
     /// Begins a batch. Other batches wait until it is dropped, so nothing slow may happen before.
     pub fn begin(&self) -> Batch<'_> {
-        Batch { shared: &self.shared, state: self.shared.lock(), changed: false }
+        Batch { shared: self.shared(), state: self.shared().lock(), changed: false }
     }
 
     /// The highest ticket whose batch, with all before it, is on disk, or in memory where the disk refuses.
     pub fn committed(&self) -> watch::Receiver<Ticket> {
-        self.shared.committed.subscribe()
+        self.shared().committed.subscribe()
     }
 
     /// Where things are kept, and a notice when that changes.
     pub fn health(&self) -> watch::Receiver<Health> {
-        self.shared.health.subscribe()
+        self.shared().health.subscribe()
     }
 
     /// What the outbox holds now, committed or not.
     pub fn contents(&self) -> Contents {
-        self.shared.lock().live.clone()
+        self.shared().lock().live.clone()
+    }
+
+    fn shared(&self) -> &Shared {
+        &self.owner.0
     }
 
     /// Writes what is left and closes the file; `false` when that took longer than `limit`. What is put into it
     /// afterwards is lost with the process.
     pub async fn close(&self, limit: Duration) -> bool {
-        self.shared.lock().closing = true;
-        self.shared.changed.notify_all();
-        let mut closed = self.shared.closed.subscribe();
+        self.shared().close();
+        let mut closed = self.shared().closed.subscribe();
         tokio::time::timeout(limit, closed.wait_for(|closed| *closed)).await.is_ok()
     }
 }
@@ -158,6 +170,12 @@ const RETRY: Duration = Duration::from_secs(5);
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Asks the writer to end.
+    fn close(&self) {
+        self.lock().closing = true;
+        self.changed.notify_all();
     }
 }
 
