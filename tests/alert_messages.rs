@@ -1,5 +1,12 @@
 //! The bytes that Slack and Telegram get.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stdout,
+    reason = "a test may panic and print"
+)]
+
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
@@ -158,7 +165,7 @@ fn each_kind_of_message_is_as_recorded() {
     let resolved = drawdown(EventKind::Resolved, Critical, 7.1, "10:01:40");
     story.story.extend(Story::of(&resolved));
     story.event = resolved;
-    story.delay = Some(Duration::from_secs(600));
+    story.delay = Some(Duration::from_mins(10));
     let mut plain = notice(rule(EventKind::Opened, Critical, 8.4));
     plain.plain = true;
     let info = event(EventKind::Direct, Info, "Model retrained", "");

@@ -14,6 +14,7 @@ use trading_telemetry::alerts::event::{AlertSeverity, Event, EventKind};
 use trading_telemetry::alerts::message::{Notice, slack_payload};
 use trading_telemetry::clock::Clock;
 
+#[allow(unused_imports, reason = "not every test has information")]
 pub use AlertSeverity::{Critical, Info, Warning};
 
 /// A direct alert.
@@ -136,7 +137,7 @@ impl Scripted {
         self.script.lock().unwrap().extend(outcomes);
     }
 
-    pub fn from_now_on(&self, outcome: Outcome) {
+    pub fn always(&self, outcome: Outcome) {
         *self.otherwise.lock().unwrap() = outcome;
     }
 

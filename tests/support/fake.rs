@@ -24,7 +24,7 @@ use tokio::sync::oneshot;
 pub enum Act {
     /// What the real service would do.
     Honest,
-    /// The same, after a while.
+    /// The same, but its answer comes after a while.
     Hold(Duration),
     /// This, whatever the request.
     Answer(Reply),
@@ -153,7 +153,7 @@ impl Fake {
     }
 
     /// What to do once the script is over.
-    pub fn from_now_on(&self, act: Act) {
+    pub fn always(&self, act: Act) {
         lock(&self.state).otherwise = act;
     }
 
@@ -242,18 +242,18 @@ async fn respond(
         status: 0,
         accepted: false,
     };
+    let delay = if let Act::Hold(time) = act { time } else { Duration::ZERO };
     let reply = match act {
         Act::Answer(reply) => reply,
         Act::Portal => Reply::new(200, "<html><body>Please sign in to the guest network</body></html>")
             .with("content-type", "text/html"),
-        Act::Hold(time) => {
-            tokio::time::sleep(time).await;
-            honest(&mut arrival, &state)
-        }
         _ => honest(&mut arrival, &state),
     };
     arrival.status = reply.status;
     lock(&state).arrivals.push(arrival);
+    if !delay.is_zero() {
+        tokio::time::sleep(delay).await;
+    }
     let mut response = Response::builder().status(reply.status);
     for (name, value) in reply.headers {
         response = response.header(name, value);

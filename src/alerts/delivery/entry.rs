@@ -40,8 +40,10 @@ pub(super) struct Stored {
     pub(super) story: Story,
     /// The highest severity that it tells of: what it is worth.
     pub(super) severity: AlertSeverity,
-    /// When its first event came.
+    /// When its first event came, by delivery's own clock.
     pub(super) recorded: Timestamp,
+    /// When its newest came.
+    pub(super) renewed: Timestamp,
 }
 
 impl Entry {
@@ -57,7 +59,7 @@ impl Entry {
         let (story, severity) = (Story::of(&event), event.severity);
         Self {
             id,
-            stored: Stored { event, story, severity, recorded: wall },
+            stored: Stored { event, story, severity, recorded: wall, renewed: wall },
             began: now,
             renewed: now,
             found_at_age: None,
@@ -76,7 +78,7 @@ impl Entry {
         let age = |since: Timestamp| Duration::try_from(wall.duration_since(since)).unwrap_or_default();
         let mut entry = Self::new(id, stored.event.clone(), now, stored.recorded);
         entry.found_at_age = Some(age(stored.recorded));
-        entry.newest_age = age(stored.event.at);
+        entry.newest_age = age(stored.renewed);
         entry.stored = stored;
         Some(entry)
     }
@@ -111,6 +113,7 @@ impl Entry {
         if self.stored.event.kind == EventKind::Reminded {
             self.stored.event.kind = told;
         }
+        self.stored.renewed = later.stored.renewed;
         self.stored.severity = self.stored.severity.max(later.stored.severity);
         self.renewed = later.renewed;
         self.newest_age = later.newest_age;

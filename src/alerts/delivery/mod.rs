@@ -181,9 +181,8 @@ impl Delivery {
             .map(|station| (station.channel.name(), station.lane().snapshot(until).length))
             .filter(|(_, length)| *length > 0)
             .collect();
-        let health = self.inner.outbox.health();
         let closed = self.inner.outbox.close(Duration::from_millis(500)).await;
-        let stored = closed && *health.borrow() == Health::Stored;
+        let stored = closed && self.inner.outbox.is_on_disk();
         for (channel, messages) in &unsent {
             tracing::warn!(target: "trading_telemetry", channel, messages, stored, "alerts_unsent_at_shutdown");
         }

@@ -146,6 +146,11 @@ impl Outbox {
         self.shared().health.subscribe()
     }
 
+    /// Whether what was committed survives the process.
+    pub fn is_on_disk(&self) -> bool {
+        self.shared().has_writer && *self.shared().health.borrow() == Health::Stored
+    }
+
     /// What the outbox holds now, committed or not.
     pub fn contents(&self) -> Contents {
         self.shared().lock().live.clone()

@@ -139,8 +139,8 @@ async fn what_was_put_is_there_after_a_restart_and_what_was_removed_is_not() {
 #[tokio::test]
 async fn a_full_disk_is_told_and_everything_is_written_once_there_is_space() {
     let folder = Folder::new();
-    let (opener, faults) = faulty();
-    let (outbox, _) = Outbox::open_with(opener, &folder.0, "risk", Duration::from_millis(20));
+    let (disk, faults) = faulty();
+    let (outbox, _) = Outbox::open_with(disk, &folder.0, "risk", Duration::from_millis(20));
     let before = put(&outbox, "before", "1");
     wait(&outbox, before).await;
     faults.full.store(true, Ordering::Relaxed);
@@ -166,9 +166,9 @@ async fn what_an_unwritable_file_holds_is_kept_for_the_next_start() {
     put(&outbox, "old", "1");
     assert!(outbox.close(Duration::from_secs(10)).await);
 
-    let (opener, faults) = faulty();
+    let (disk, faults) = faulty();
     faults.full.store(true, Ordering::Relaxed);
-    let (outbox, opened) = Outbox::open_with(opener, &folder.0, "risk", Duration::from_millis(20));
+    let (outbox, opened) = Outbox::open_with(disk, &folder.0, "risk", Duration::from_millis(20));
     assert_eq!(opened.file, None);
     assert!(matches!(*outbox.health().borrow(), Health::InMemory(_)));
     let new = put(&outbox, "new", "2");
@@ -301,8 +301,8 @@ async fn a_dropped_outbox_writes_and_closes_its_file() {
 #[tokio::test]
 async fn batches_cost_no_wait_while_the_disk_is_slow() {
     let folder = Folder::new();
-    let (opener, faults) = faulty();
-    let (outbox, _) = Outbox::open_with(opener, &folder.0, "risk", RETRY);
+    let (disk, faults) = faulty();
+    let (outbox, _) = Outbox::open_with(disk, &folder.0, "risk", RETRY);
     faults.sync_millis.store(500, Ordering::Relaxed);
     let first = put(&outbox, "first", "1");
     std::thread::sleep(Duration::from_millis(50));
@@ -389,8 +389,8 @@ mod delivery {
     #[tokio::test]
     async fn a_critical_message_is_posted_while_its_record_is_being_committed() {
         let folder = Folder::new();
-        let (opener, faults) = faulty();
-        let (outbox, opened) = Outbox::open_with(opener, &folder.0, "risk", RETRY);
+        let (disk, faults) = faulty();
+        let (outbox, opened) = Outbox::open_with(disk, &folder.0, "risk", RETRY);
         let channel = Arc::new(Recorder::default());
         let delivery = start(&outbox, &opened, &channel);
         faults.sync_millis.store(1500, Ordering::Relaxed);
@@ -410,8 +410,8 @@ mod delivery {
     #[tokio::test]
     async fn a_disk_that_hangs_stops_nothing() {
         let folder = Folder::new();
-        let (opener, faults) = faulty();
-        let (outbox, opened) = Outbox::open_with(opener, &folder.0, "risk", RETRY);
+        let (disk, faults) = faulty();
+        let (outbox, opened) = Outbox::open_with(disk, &folder.0, "risk", RETRY);
         let channel = Arc::new(Recorder::default());
         let delivery = start(&outbox, &opened, &channel);
         faults.sync_millis.store(8_000, Ordering::Relaxed);
@@ -427,8 +427,8 @@ mod delivery {
     #[tokio::test]
     async fn an_outbox_in_memory_is_an_alert_of_its_own() {
         let folder = Folder::new();
-        let (opener, faults) = faulty();
-        let (outbox, opened) = Outbox::open_with(opener, &folder.0, "risk", Duration::from_millis(20));
+        let (disk, faults) = faulty();
+        let (outbox, opened) = Outbox::open_with(disk, &folder.0, "risk", Duration::from_millis(20));
         let channel = Arc::new(Recorder::default());
         let delivery = start(&outbox, &opened, &channel);
         faults.full.store(true, Ordering::Relaxed);
