@@ -1,7 +1,7 @@
 //! What people read: an [`Event`] with its story, as the payload of each channel, to the byte.
 //!
 //! A direct alert shows title, message and metadata and nothing else. What comes from a rule continues the metadata
-//! with what the engine knows. Text is hostile until it has passed [`text`]: nothing in it can mention anybody, break
+//! with what the engine knows. Text is hostile until it has passed `text`: nothing in it can mention anybody, break
 //! the formatting of what follows, or push severity, title or incident id out of the message.
 
 mod layout;
