@@ -24,3 +24,4 @@ pub use telemetry::Telemetry;
 
 /// The version of OpenTelemetry that this crate records into: use this one, so that there is only one.
 pub use opentelemetry;
+pub mod otlp;
