@@ -103,13 +103,13 @@ pub(crate) struct TargetConfig {
 }
 
 impl TargetConfig {
-    /// The endpoint without user, password and query.
+    /// The endpoint without user, path and query: a key may be in any of them.
     pub(crate) fn shown(&self) -> String {
         let Ok(uri) = self.endpoint.parse::<Uri>() else { return "(invalid)".to_owned() };
         let scheme = uri.scheme_str().unwrap_or("http");
         let host = uri.host().unwrap_or_default();
         let port = uri.port().map(|port| format!(":{port}")).unwrap_or_default();
-        format!("{scheme}://{host}{port}{}", uri.path())
+        format!("{scheme}://{host}{port}")
     }
 }
 

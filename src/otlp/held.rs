@@ -86,6 +86,11 @@ impl Held {
         self.traces.is_empty()
     }
 
+    #[cfg(test)]
+    pub(super) fn traces(&self) -> usize {
+        self.traces.len()
+    }
+
     fn let_oldest_go(&mut self) -> u64 {
         let Some((_, trace_id)) = self.by_age.pop_first() else { return 0 };
         let ended = self.traces.remove(&trace_id).map_or(0, |trace| trace.ended.len());

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use opentelemetry::Context as OtelContext;
 use tracing::field::{Field, Visit};
-use tracing::level_filters::LevelFilter;
 use tracing::{Event, Subscriber};
 use tracing_subscriber::Layer;
 use tracing_subscriber::layer::Context;
@@ -44,10 +43,6 @@ impl<S: Subscriber> Layer<S> for LogLayer {
 pub(crate) struct ExporterLayer(pub(super) Arc<OtlpStats>);
 
 impl<S: Subscriber> Layer<S> for ExporterLayer {
-    fn max_level_hint(&self) -> Option<LevelFilter> {
-        Some(LevelFilter::WARN)
-    }
-
     fn event_enabled(&self, event: &Event<'_>, _context: Context<'_, S>) -> bool {
         let metadata = event.metadata();
         if metadata.target() != EXPORTER {

@@ -31,10 +31,13 @@ use std::time::{Duration, Instant};
 
 use opentelemetry::Context;
 use opentelemetry_sdk::trace::SpanData;
-use tokio::runtime::{Builder, Runtime};
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::runtime::{self, Runtime};
+use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio::sync::oneshot;
 use tokio::task::LocalSet;
+use tracing::Dispatch;
+use tracing::instrument::WithSubscriber;
+use tracing::subscriber::NoSubscriber;
 
 pub use config::Signal;
 pub(crate) use config::{
@@ -51,7 +54,7 @@ pub(crate) use tls::install_crypto_provider;
 
 use error::Problem;
 use log_record::LogItem;
-use outage::{Outage, Voice};
+use outage::Outage;
 use queue::{Queue, queue};
 use transport::Connection;
 use worker::{Attempts, Flush, export_batches, export_metrics};
@@ -62,7 +65,6 @@ pub(crate) struct Otlp {
     stats: Arc<OtlpStats>,
     spans: Option<(Queue<SpanData>, Sampling)>,
     logs: Option<Queue<LogItem>>,
-    voice: Voice,
     thread: Mutex<Option<Thread>>,
 }
 
@@ -74,6 +76,7 @@ struct Thread {
 }
 
 type Task = Pin<Box<dyn Future<Output = ()>>>;
+type Builder = Box<dyn FnOnce() -> Result<Task, OtlpError> + Send>;
 
 impl Otlp {
     /// Prepares the exporters and starts their thread. Connects to nothing yet: a collector may come later.
@@ -82,7 +85,6 @@ impl Otlp {
     /// An endpoint, header, certificate or key that cannot be used.
     pub(crate) fn start(config: OtlpConfig) -> Result<Self, OtlpError> {
         let stats = Arc::new(OtlpStats::default());
-        let voice = Voice::here();
         let mut tasks = Vec::new();
         let mut ask = || {
             let (sender, receiver) = unbounded_channel();
@@ -90,34 +92,33 @@ impl Otlp {
             receiver
         };
         let OtlpConfig { resource, traces, logs, metrics } = config;
-        let mut builders: Vec<Box<dyn FnOnce() -> Result<Task, OtlpError> + Send>> = Vec::new();
+        let mut builders: Vec<Builder> = Vec::new();
 
         let spans = traces.map(|TracesConfig { target, batch, sampling }| {
             let (queue, batches) = queue(Signal::Traces, &batch, &stats);
-            let (asked, voice, resource) = (ask(), voice.clone(), resource.clone());
+            let (asked, resource) = (ask(), resource.clone());
             builders.push(Box::new(move || {
                 let sink = Connection::new(Signal::Traces, &target, batch.timeout)?.spans(&resource)?;
-                let attempts = attempts(Signal::Traces, &target, batch.timeout, voice);
+                let attempts = attempts(Signal::Traces, &target, batch.timeout);
                 Ok(Box::pin(export_batches(batches, sink, batch.delay, attempts, asked)))
             }));
             (queue, sampling)
         });
         let logs = logs.map(|LogsConfig { target, batch }| {
             let (queue, batches) = queue(Signal::Logs, &batch, &stats);
-            let (asked, voice, resource) = (ask(), voice.clone(), resource.clone());
+            let (asked, resource) = (ask(), resource.clone());
             builders.push(Box::new(move || {
                 let sink = Connection::new(Signal::Logs, &target, batch.timeout)?.logs(&resource)?;
-                let attempts = attempts(Signal::Logs, &target, batch.timeout, voice);
+                let attempts = attempts(Signal::Logs, &target, batch.timeout);
                 Ok(Box::pin(export_batches(batches, sink, batch.delay, attempts, asked)))
             }));
             queue
         });
         if let Some(MetricsConfig { target, interval, timeout, collect }) = metrics {
-            let (asked, voice, stats): (UnboundedReceiver<_>, _, _) =
-                (ask(), voice.clone(), Arc::clone(&stats));
+            let (asked, stats) = (ask(), Arc::clone(&stats));
             builders.push(Box::new(move || {
                 let sink = Connection::new(Signal::Metrics, &target, timeout)?.metrics()?;
-                let attempts = attempts(Signal::Metrics, &target, timeout, voice);
+                let attempts = attempts(Signal::Metrics, &target, timeout);
                 Ok(Box::pin(export_metrics(collect, sink, interval, attempts, stats, asked)))
             }));
         }
@@ -125,16 +126,17 @@ impl Otlp {
         let (stop, stopped) = oneshot::channel();
         let (ready, prepared) = sync_channel(1);
         let thread = std::thread::Builder::new().name("telemetry-otlp".to_owned());
-        let spawned = thread.spawn(move || run(builders, &ready, stopped));
+        let subscriber = own_subscriber();
+        let spawned = thread.spawn(move || run(builders, subscriber, &ready, stopped));
         spawned.map_err(|error| no_thread(&error))?;
         prepared.recv().map_err(|error| no_thread(&error))??;
-        Ok(Self { stats, spans, logs, voice, thread: Mutex::new(Some(Thread { tasks, _stop: stop })) })
+        Ok(Self { stats, spans, logs, thread: Mutex::new(Some(Thread { tasks, _stop: stop })) })
     }
 
     /// The processor of spans, to be the only one of its provider.
     pub(crate) fn span_processor(&self) -> Option<OtlpSpanProcessor> {
         let (queue, sampling) = self.spans.clone()?;
-        Some(OtlpSpanProcessor::new(queue, sampling, Arc::clone(&self.stats), self.voice.clone()))
+        Some(OtlpSpanProcessor::new(queue, sampling, Arc::clone(&self.stats)))
     }
 
     /// The sampler that belongs to the processor.
@@ -203,8 +205,14 @@ impl Thread {
     }
 }
 
-fn attempts(signal: Signal, target: &TargetConfig, timeout: Duration, voice: Voice) -> Attempts {
-    Attempts { timeout, outage: Outage::new(signal, target.shown(), voice), not_before: None }
+fn attempts(signal: Signal, target: &TargetConfig, timeout: Duration) -> Attempts {
+    Attempts { timeout, outage: Outage::new(signal, target.shown()), not_before: None }
+}
+
+/// The subscriber of this thread, if it has its own: the export's lines go where those of its maker go. There is
+/// usually none yet, and the thread then uses the global one.
+fn own_subscriber() -> Option<Dispatch> {
+    tracing::dispatcher::get_default(|current| (!current.is::<NoSubscriber>()).then(|| current.clone()))
 }
 
 fn no_thread(error: &dyn std::error::Error) -> OtlpError {
@@ -216,26 +224,29 @@ fn no_thread(error: &dyn std::error::Error) -> OtlpError {
 
 /// The export thread: makes the exporters where they will run, says how that went, and runs them until it is stopped.
 fn run(
-    builders: Vec<Box<dyn FnOnce() -> Result<Task, OtlpError> + Send>>,
+    builders: Vec<Builder>,
+    subscriber: Option<Dispatch>,
     ready: &SyncSender<Result<(), OtlpError>>,
     stopped: oneshot::Receiver<()>,
 ) {
     let _quiet = Context::enter_telemetry_suppressed_scope();
-    let runtime = match Builder::new_current_thread().enable_all().thread_name("telemetry-otlp").build() {
-        Ok(runtime) => runtime,
-        Err(error) => {
-            _ = ready.send(Err(no_thread(&error)));
-            return;
-        }
-    };
-    serve(&runtime, builders, ready, stopped);
+    let runtime =
+        match runtime::Builder::new_current_thread().enable_all().thread_name("telemetry-otlp").build() {
+            Ok(runtime) => runtime,
+            Err(error) => {
+                _ = ready.send(Err(no_thread(&error)));
+                return;
+            }
+        };
+    serve(&runtime, builders, subscriber, ready, stopped);
     // Without waiting: a name that is being looked up, or a callback that hangs, must not hold anybody.
     runtime.shutdown_background();
 }
 
 fn serve(
     runtime: &Runtime,
-    builders: Vec<Box<dyn FnOnce() -> Result<Task, OtlpError> + Send>>,
+    builders: Vec<Builder>,
+    subscriber: Option<Dispatch>,
     ready: &SyncSender<Result<(), OtlpError>>,
     stopped: oneshot::Receiver<()>,
 ) {
@@ -250,7 +261,10 @@ fn serve(
     };
     let local = LocalSet::new();
     for task in tasks {
-        local.spawn_local(task);
+        match subscriber.clone() {
+            Some(subscriber) => local.spawn_local(task.with_subscriber(subscriber)),
+            None => local.spawn_local(task),
+        };
     }
     _ = ready.send(Ok(()));
     // Either end of the channel going away means the same.

@@ -11,7 +11,6 @@ use opentelemetry_sdk::trace::{Span, SpanData, SpanProcessor};
 
 use super::Signal;
 use super::held::Held;
-use super::outage::Voice;
 use super::queue::Queue;
 use super::sampling::Sampling;
 use super::stats::OtlpStats;
@@ -26,18 +25,12 @@ pub(crate) struct OtlpSpanProcessor {
     holds: AtomicBool,
     sampling: Sampling,
     stats: Arc<OtlpStats>,
-    voice: Voice,
 }
 
 impl OtlpSpanProcessor {
-    pub(super) fn new(
-        queue: Queue<SpanData>,
-        sampling: Sampling,
-        stats: Arc<OtlpStats>,
-        voice: Voice,
-    ) -> Self {
+    pub(super) fn new(queue: Queue<SpanData>, sampling: Sampling, stats: Arc<OtlpStats>) -> Self {
         let held = sampling.holds().then(|| Mutex::new(Held::new(sampling.held_spans)));
-        Self { queue, held, holds: AtomicBool::new(false), sampling, stats, voice }
+        Self { queue, held, holds: AtomicBool::new(false), sampling, stats }
     }
 
     /// Whether a span is a reason to export all of its trace.
@@ -49,18 +42,6 @@ impl OtlpSpanProcessor {
     fn export(&self, span: SpanData) {
         let bytes = size(&span);
         self.queue.push(span, bytes);
-    }
-
-    fn let_go(&self, spans: u64) {
-        if spans > 0 && self.stats.of(Signal::Traces).let_go(spans) {
-            self.voice.tell(|| {
-                tracing::warn!(
-                    target: "trading_telemetry",
-                    held_spans = self.sampling.held_spans,
-                    "otlp_unsampled_spans_let_go"
-                );
-            });
-        }
     }
 }
 
@@ -74,7 +55,7 @@ impl SpanProcessor for OtlpSpanProcessor {
                 self.holds.store(true, Relaxed);
                 held.start(span.span_context().trace_id())
             };
-            self.let_go(let_go);
+            self.stats.of(Signal::Traces).let_go(let_go);
         }
     }
 
@@ -98,7 +79,7 @@ impl SpanProcessor for OtlpSpanProcessor {
             ended
         };
         out.into_iter().for_each(|span| self.export(span));
-        self.let_go(let_go);
+        self.stats.of(Signal::Traces).let_go(let_go);
     }
 
     /// Says nothing: flush through the handle, which knows what was lost.

@@ -71,8 +71,8 @@ impl SignalStats {
         self.rejected.fetch_add(items, Relaxed);
     }
 
-    pub(super) fn let_go(&self, spans: u64) -> bool {
-        self.let_go.fetch_add(spans, Relaxed) == 0
+    pub(super) fn let_go(&self, spans: u64) {
+        self.let_go.fetch_add(spans, Relaxed);
     }
 
     /// Ends the count: what has not arrived is lost, whatever comes of it afterwards.

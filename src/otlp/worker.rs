@@ -87,6 +87,7 @@ pub(super) async fn export_batches<T, S: Sink<T>>(
             _ = due.tick(), if attempts.not_before.is_none() => {}
             () = batches.full_batch(), if attempts.not_before.is_none() => {}
         }
+        attempts.outage.notice_let_go(batches.stats());
         // What comes while this goes on has its own turn.
         let mut left = batches.waiting();
         while left > 0 {
