@@ -1,10 +1,12 @@
 //! How much a collection of metrics holds.
 
-use opentelemetry_sdk::metrics::data::{AggregatedMetrics, MetricData, ResourceMetrics};
+use opentelemetry_sdk::metrics::data::{
+    AggregatedMetrics, Metric, MetricData, ResourceMetrics, ScopeMetrics,
+};
 
 /// The number of data points, which is what collectors count in.
 pub(super) fn count(metrics: &ResourceMetrics) -> u64 {
-    let data = metrics.scope_metrics().flat_map(|scope| scope.metrics()).map(|metric| metric.data());
+    let data = metrics.scope_metrics().flat_map(ScopeMetrics::metrics).map(Metric::data);
     let points = data.map(|data| match data {
         AggregatedMetrics::F64(data) => points(data),
         AggregatedMetrics::I64(data) => points(data),

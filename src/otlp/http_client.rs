@@ -18,7 +18,7 @@ use super::transport::Failure;
 /// Largest answer that is read; a collector's has a few hundred bytes.
 const MAX_ANSWER: usize = 64 << 10;
 /// Longest pause that a collector may ask for.
-const MAX_PAUSE: Duration = Duration::from_secs(300);
+const MAX_PAUSE: Duration = Duration::from_mins(5);
 /// Longest reason that is told.
 const MAX_REASON: usize = 300;
 
@@ -52,7 +52,7 @@ impl Notes {
 /// An HTTP client that adds the headers, bounds the answer, and keeps URL and headers out of its errors.
 #[derive(Clone)]
 pub(super) struct Client {
-    client: reqwest::Client,
+    inner: reqwest::Client,
     headers: HeaderMap,
     notes: Arc<Notes>,
 }
@@ -64,8 +64,8 @@ impl std::fmt::Debug for Client {
 }
 
 impl Client {
-    pub(super) fn new(client: reqwest::Client, headers: HeaderMap, notes: Arc<Notes>) -> Self {
-        Self { client, headers, notes }
+    pub(super) fn new(inner: reqwest::Client, headers: HeaderMap, notes: Arc<Notes>) -> Self {
+        Self { inner, headers, notes }
     }
 
     async fn send(&self, mut request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
@@ -75,12 +75,12 @@ impl Client {
         *self.notes.lock() = Noted::default();
         let answer = self.exchange(request).await;
         self.note(&answer);
-        answer.map_err(|reason| reason.into())
+        answer.map_err(Into::into)
     }
 
     async fn exchange(&self, request: Request<Bytes>) -> Result<Response<Bytes>, String> {
         let request = reqwest::Request::try_from(request).map_err(told)?;
-        let mut answer = self.client.execute(request).await.map_err(told)?;
+        let mut answer = self.inner.execute(request).await.map_err(told)?;
         let mut body = Vec::new();
         while let Some(chunk) = answer.chunk().await.map_err(told)? {
             if body.len() + chunk.len() > MAX_ANSWER {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use opentelemetry::Context as OtelContext;
 use tracing::field::{Field, Visit};
-use tracing::{Event, Subscriber};
+use tracing::{Event, Metadata, Subscriber};
 use tracing_subscriber::Layer;
 use tracing_subscriber::layer::Context;
 
@@ -35,23 +35,29 @@ impl<S: Subscriber> Layer<S> for LogLayer {
     }
 }
 
+/// Whether a line is the exporter's own. Layers for people filter these out: what they say is told once, in our words.
+pub(crate) fn is_exporters(metadata: &Metadata<'_>) -> bool {
+    metadata.target() == EXPORTER
+}
+
 /// Hears from OpenTelemetry's exporter how much of a batch the collector rejected, which it tells nobody else, and
-/// keeps its lines from all layers: one for each batch that fails, and URLs with their secrets at debug level.
+/// switches off its other lines: one for each batch that fails, and URLs with their secrets at debug level.
 ///
 /// Must not be filtered.
 #[derive(Debug)]
 pub(crate) struct ExporterLayer(pub(super) Arc<OtlpStats>);
 
 impl<S: Subscriber> Layer<S> for ExporterLayer {
-    fn event_enabled(&self, event: &Event<'_>, _context: Context<'_, S>) -> bool {
-        let metadata = event.metadata();
-        if metadata.target() != EXPORTER {
-            return true;
-        }
-        if metadata.name().ends_with("PartialSuccess") {
+    // Not `event_enabled`: a line refused there leaves the state of other layers' filters behind, and the next line
+    // of the thread is lost to them.
+    fn enabled(&self, metadata: &Metadata<'_>, _context: Context<'_, S>) -> bool {
+        !is_exporters(metadata) || metadata.name().ends_with("PartialSuccess")
+    }
+
+    fn on_event(&self, event: &Event<'_>, _context: Context<'_, S>) {
+        if is_exporters(event.metadata()) {
             event.record(&mut Rejections(&self.0));
         }
-        false
     }
 }
 
@@ -69,4 +75,49 @@ impl Visit for Rejections<'_> {
     }
 
     fn record_debug(&mut self, _field: &Field, _value: &dyn std::fmt::Debug) {}
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+    use tracing_subscriber::filter::{LevelFilter, filter_fn};
+    use tracing_subscriber::layer::SubscriberExt;
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Seen(Arc<AtomicUsize>);
+
+    impl<S: Subscriber> Layer<S> for Seen {
+        fn on_event(&self, _: &Event<'_>, _: Context<'_, S>) {
+            self.0.fetch_add(1, Relaxed);
+        }
+    }
+
+    #[test]
+    fn rejections_are_heard_whatever_the_filters_and_other_lines_seen_by_nobody() {
+        let (strict, all) = (Seen::default(), Seen::default());
+        let stats = Arc::new(OtlpStats::default());
+        let subscriber = tracing_subscriber::registry()
+            .with(strict.clone().with_filter(LevelFilter::ERROR))
+            .with(ExporterLayer(Arc::clone(&stats)));
+        let seen = all.clone().with_filter(filter_fn(|metadata| !is_exporters(metadata)));
+        let also = tracing_subscriber::registry().with(ExporterLayer(Arc::default())).with(seen);
+        let say = || {
+            tracing::warn!(
+                name: "TonicLogsClient.PartialSuccess", target: "opentelemetry-otlp",
+                rejected_log_records = 3_i64, error_message = "too old",
+            );
+            tracing::error!(name: "HttpClient.StatusError", target: "opentelemetry-otlp", url = "http://h/?key=k");
+            tracing::error!("mine");
+        };
+        tracing::subscriber::with_default(subscriber, say);
+        tracing::subscriber::with_default(also, say);
+        let logs = stats.of(Signal::Logs);
+        logs.accept(5);
+        assert_eq!(logs.export(5), 3);
+        assert_eq!((logs.report().exported, logs.report().lost), (2, 3));
+        assert_eq!((strict.0.load(Relaxed), all.0.load(Relaxed)), (1, 1));
+    }
 }

@@ -44,7 +44,7 @@ pub(crate) use config::{
     BatchConfig, Collect, LogsConfig, MetricsConfig, OtlpConfig, Protocol, TargetConfig, TracesConfig,
 };
 pub use error::OtlpError;
-pub(crate) use layers::{ExporterLayer, LogLayer};
+pub(crate) use layers::{ExporterLayer, LogLayer, is_exporters};
 pub(crate) use resource::{MalformedAttribute, Service, parse_attributes, resource};
 pub(crate) use sampling::{OrderSampler, Sampling};
 pub(crate) use spans::OtlpSpanProcessor;
@@ -127,7 +127,7 @@ impl Otlp {
         let (ready, prepared) = sync_channel(1);
         let thread = std::thread::Builder::new().name("telemetry-otlp".to_owned());
         let subscriber = own_subscriber();
-        let spawned = thread.spawn(move || run(builders, subscriber, &ready, stopped));
+        let spawned = thread.spawn(move || run(builders, subscriber.as_ref(), &ready, stopped));
         spawned.map_err(|error| no_thread(&error))?;
         prepared.recv().map_err(|error| no_thread(&error))??;
         Ok(Self { stats, spans, logs, thread: Mutex::new(Some(Thread { tasks, _stop: stop })) })
@@ -149,7 +149,8 @@ impl Otlp {
         self.logs.clone().map(LogLayer)
     }
 
-    /// The layer that keeps the exporter's own lines from all others. To be added without a filter.
+    /// The layer that hears the exporter's own lines. To be added without a filter; others filter by
+    /// [`is_exporters`].
     pub(crate) fn exporter_layer(&self) -> ExporterLayer {
         ExporterLayer(Arc::clone(&self.stats))
     }
@@ -178,7 +179,9 @@ impl Otlp {
         let thread = self.lock().take();
         if let Some(thread) = thread {
             thread.flush(deadline, true);
-            Signal::ALL.iter().for_each(|signal| self.stats.of(*signal).close());
+            for signal in Signal::ALL {
+                self.stats.of(signal).close();
+            }
         }
         self.stats.report()
     }
@@ -225,7 +228,7 @@ fn no_thread(error: &dyn std::error::Error) -> OtlpError {
 /// The export thread: makes the exporters where they will run, says how that went, and runs them until it is stopped.
 fn run(
     builders: Vec<Builder>,
-    subscriber: Option<Dispatch>,
+    subscriber: Option<&Dispatch>,
     ready: &SyncSender<Result<(), OtlpError>>,
     stopped: oneshot::Receiver<()>,
 ) {
@@ -246,7 +249,7 @@ fn run(
 fn serve(
     runtime: &Runtime,
     builders: Vec<Builder>,
-    subscriber: Option<Dispatch>,
+    subscriber: Option<&Dispatch>,
     ready: &SyncSender<Result<(), OtlpError>>,
     stopped: oneshot::Receiver<()>,
 ) {
@@ -261,7 +264,7 @@ fn serve(
     };
     let local = LocalSet::new();
     for task in tasks {
-        match subscriber.clone() {
+        match subscriber.cloned() {
             Some(subscriber) => local.spawn_local(task.with_subscriber(subscriber)),
             None => local.spawn_local(task),
         };

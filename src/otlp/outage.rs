@@ -8,7 +8,7 @@ use super::{Signal, SignalStats};
 
 /// How long a collector that is only too slow, or picks and chooses, must have taken everything before that is over:
 /// it would be told at each burst otherwise.
-const QUIET: Duration = Duration::from_secs(60);
+const QUIET: Duration = Duration::from_mins(1);
 
 /// What one signal's exporter knows about its collector.
 #[derive(Debug)]

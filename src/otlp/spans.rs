@@ -67,7 +67,9 @@ impl SpanProcessor for OtlpSpanProcessor {
             // Its parents may be held: the handler of a request, say, that did not know of the order yet.
             if self.holds.load(Relaxed) && self.is_kept(&span) {
                 let out = lock(held).keep(span.span_context.trace_id());
-                out.into_iter().for_each(|span| self.export(span));
+                for span in out {
+                    self.export(span);
+                }
             }
             return self.export(span);
         }
@@ -78,7 +80,9 @@ impl SpanProcessor for OtlpSpanProcessor {
             self.holds.store(!held.is_empty(), Relaxed);
             ended
         };
-        out.into_iter().for_each(|span| self.export(span));
+        for span in out {
+            self.export(span);
+        }
         self.stats.of(Signal::Traces).let_go(let_go);
     }
 

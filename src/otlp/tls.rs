@@ -78,9 +78,10 @@ pub(super) fn http_client(
         if trusted.is_empty() {
             return Err(unusable());
         }
-        builder = match has_system_certificates() {
-            true => builder.tls_certs_merge(trusted),
-            false => builder.tls_certs_only(trusted),
+        builder = if has_system_certificates() {
+            builder.tls_certs_merge(trusted)
+        } else {
+            builder.tls_certs_only(trusted)
         };
     }
     builder.build().map_err(|_| unusable())

@@ -102,7 +102,7 @@ impl Propagation {
         PropagationLayer::new(*self)
     }
 
-    fn write(&self, context: &Context, carrier: &mut impl Outbound) {
+    fn write(self, context: &Context, carrier: &mut impl Outbound) {
         if self.trace_context {
             trace_context::write(context, carrier);
         }
@@ -111,7 +111,7 @@ impl Propagation {
         }
     }
 
-    fn read(&self, context: Context, carrier: &(impl Inbound + ?Sized)) -> Context {
+    fn read(self, context: Context, carrier: &(impl Inbound + ?Sized)) -> Context {
         let context = if self.trace_context { trace_context::read(context, carrier) } else { context };
         if self.baggage { baggage::read(context, carrier) } else { context }
     }

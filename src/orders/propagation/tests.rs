@@ -158,8 +158,8 @@ fn fan_in_links_to_every_cause() {
     });
     let linked: Vec<_> =
         find(&spans, "send_batch").links.iter().map(|link| link.span_context.span_id()).collect();
-    let caused = causes.iter().map(|spans| find(spans, "submit_order").span_context.span_id());
-    assert_eq!(linked, caused.collect::<Vec<_>>());
+    let expected = causes.iter().map(|spans| find(spans, "submit_order").span_context.span_id());
+    assert_eq!(linked, expected.collect::<Vec<_>>());
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use opentelemetry::metrics::MeterProvider as _;
 use opentelemetry_proto::tonic::logs::v1::SeverityNumber;
 use opentelemetry_proto::tonic::metrics::v1::metric::Data;
+use opentelemetry_proto::tonic::metrics::v1::{Metric, number_data_point};
 use opentelemetry_sdk::metrics::data::ResourceMetrics;
 
 use super::receiver::{Got, Payload};
@@ -87,18 +88,13 @@ fn points(got: &[Got]) -> Vec<(String, i64)> {
     });
     let metrics =
         metrics.flatten().flat_map(|resource| resource.scope_metrics).flat_map(|scope| scope.metrics);
-    let point = |metric: opentelemetry_proto::tonic::metrics::v1::Metric| match metric.data.unwrap() {
-        Data::Sum(sum) => {
-            assert_eq!(sum.aggregation_temporality, 2, "cumulative");
-            (
-                metric.name,
-                match sum.data_points[0].value.unwrap() {
-                    opentelemetry_proto::tonic::metrics::v1::number_data_point::Value::AsInt(value) => value,
-                    other => panic!("{other:?}"),
-                },
-            )
-        }
-        other => panic!("{other:?}"),
+    let point = |metric: Metric| {
+        let Some(Data::Sum(sum)) = metric.data else { panic!("{} is no counter", metric.name) };
+        assert_eq!(sum.aggregation_temporality, 2, "cumulative");
+        let Some(number_data_point::Value::AsInt(value)) = sum.data_points[0].value else {
+            panic!("{sum:?}")
+        };
+        (metric.name, value)
     };
     metrics.map(point).collect()
 }
@@ -153,8 +149,7 @@ fn requests_are_compressed_if_asked() {
 fn a_full_batch_does_not_wait_for_its_time() {
     let collector = Receiver::start(Behaviour::Take);
     let mut traces = traces(Protocol::Grpc, &format!("http://{}", collector.address));
-    traces.batch =
-        BatchConfig { delay: Duration::from_secs(3600), batch_items: 10, ..BatchConfig::default() };
+    traces.batch = BatchConfig { delay: Duration::from_hours(1), batch_items: 10, ..BatchConfig::default() };
     let process = Process::start(only_traces(traces));
     process.spans(10);
     let got = collector.wait(|got| receiver::spans(got).len() == 10);

@@ -205,7 +205,7 @@ fn waiting_items_are_bounded_in_bytes_too() {
 fn a_queue_that_overflows_is_told_once() {
     let collector = Receiver::start(Behaviour::Take);
     let mut traces = traces(Protocol::Grpc, &format!("http://{}", collector.address));
-    traces.batch = BatchConfig { delay: Duration::from_secs(3600), queue_items: 10, ..traces.batch };
+    traces.batch = BatchConfig { delay: Duration::from_hours(1), queue_items: 10, ..traces.batch };
     traces.batch.batch_items = 10;
     let process = Process::start(only_traces(traces));
     process.wait("an overflow", |process| {

@@ -15,7 +15,9 @@ use opentelemetry_proto::tonic::common::v1::{KeyValue, any_value::Value};
 use opentelemetry_sdk::trace::SdkTracerProvider;
 use tracing::field::{Field, Visit};
 use tracing::{Dispatch, Event, Subscriber};
+use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::layer::{Context, SubscriberExt};
+use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::{Layer, registry, reload};
 
 use super::*;
@@ -94,6 +96,11 @@ impl<S: Subscriber> Layer<S> for Lines {
     }
 }
 
+/// As the layers for people are: without the exporter's own lines.
+fn people<S: Subscriber + for<'span> LookupSpan<'span>>(lines: &Lines) -> impl Layer<S> + use<S> {
+    lines.clone().with_filter(filter_fn(|metadata| !is_exporters(metadata)))
+}
+
 /// A process with an export and everything else that init would put around it.
 struct Process {
     otlp: Otlp,
@@ -107,7 +114,7 @@ impl Process {
         let lines = Lines::default();
         let (exporter, set_exporter) = reload::Layer::new(None::<ExporterLayer>);
         let (logs, set_logs) = reload::Layer::new(None::<LogLayer>);
-        let around = Dispatch::new(registry().with(exporter).with(logs).with(lines.clone()));
+        let around = Dispatch::new(registry().with(exporter).with(logs).with(people(&lines)));
         let otlp = tracing::dispatcher::with_default(&around, || Otlp::start(config)).unwrap();
         set_exporter.reload(Some(otlp.exporter_layer())).unwrap();
         set_logs.reload(otlp.log_layer()).unwrap();
@@ -120,7 +127,7 @@ impl Process {
             .with(otlp.exporter_layer())
             .with(layer(&provider))
             .with(otlp.log_layer())
-            .with(lines.clone());
+            .with(people(&lines));
         let dispatch = Dispatch::new(subscriber);
         Self { otlp, lines, dispatch, provider }
     }

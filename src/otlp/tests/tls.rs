@@ -27,8 +27,8 @@ impl Pem {
         Self(path)
     }
 
-    fn path(&self) -> Option<PathBuf> {
-        Some(self.0.clone())
+    fn path(&self) -> PathBuf {
+        self.0.clone()
     }
 }
 
@@ -81,10 +81,10 @@ fn certificates_are_checked_and_shown() {
         let exported = |authority: &Pem, shown: bool| {
             let mut traces = traces(protocol, &format!("https://{}", collector.address));
             traces.batch.timeout = Duration::from_secs(2);
-            traces.target.certificate = authority.path();
+            traces.target.certificate = Some(authority.path());
             if shown {
-                traces.target.client_certificate = certificate.path();
-                traces.target.client_key = key.path();
+                traces.target.client_certificate = Some(certificate.path());
+                traces.target.client_key = Some(key.path());
             }
             let process = Process::start(only_traces(traces));
             process.spans(1);
@@ -154,10 +154,12 @@ fn certificates_that_cannot_be_used_are_refused() {
     let missing = Some(PathBuf::from("/nowhere/ca.pem"));
     let changes: [&dyn Fn(&mut TargetConfig); 5] = [
         &|target| target.certificate = missing.clone(),
-        &|target| target.certificate = garbage.path(),
-        &|target| target.client_key = key.path(),
-        &|target| target.client_certificate = certificate.path(),
-        &|target| (target.client_certificate, target.client_key) = (garbage.path(), garbage.path()),
+        &|target| target.certificate = Some(garbage.path()),
+        &|target| target.client_key = Some(key.path()),
+        &|target| target.client_certificate = Some(certificate.path()),
+        &|target| {
+            (target.client_certificate, target.client_key) = (Some(garbage.path()), Some(garbage.path()));
+        },
     ];
     for (at, change) in changes.iter().enumerate() {
         for error in refused(change) {
