@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use http::Uri;
 use http::uri::Scheme;
-use rustls::crypto::{CryptoProvider, ring};
+use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::{ClientConfig, RootCertStore};
 use tonic::transport::{Certificate, ClientTlsConfig, Endpoint, Identity};
 
@@ -16,7 +16,7 @@ use super::error::Problem;
 /// Makes sure that the process has a crypto provider. Where a service's crates bring two, rustls would panic for want
 /// of a choice; one that was installed before stays.
 pub(crate) fn install_crypto_provider() {
-    _ = ring::default_provider().install_default();
+    _ = aws_lc_rs::default_provider().install_default();
 }
 
 struct Files {
@@ -117,7 +117,7 @@ fn has_system_certificates() -> bool {
 
 fn trusting_nobody() -> Result<ClientConfig, Problem> {
     let provider =
-        CryptoProvider::get_default().cloned().unwrap_or_else(|| Arc::new(ring::default_provider()));
+        CryptoProvider::get_default().cloned().unwrap_or_else(|| Arc::new(aws_lc_rs::default_provider()));
     let config =
         ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().map_err(
             |_| Problem::Tls("the crypto provider knows no version of TLS; install another".to_owned()),
