@@ -8,6 +8,9 @@ mod init;
 pub mod logs;
 pub mod metrics;
 pub mod orders;
+mod otlp;
+mod panics;
+mod process_signals;
 mod server;
 pub mod settings;
 mod shutdown;
@@ -24,4 +27,3 @@ pub use telemetry::Telemetry;
 
 /// The version of OpenTelemetry that this crate records into: use this one, so that there is only one.
 pub use opentelemetry;
-pub mod otlp;

@@ -16,7 +16,7 @@ use crate::clock::{Clock, ManualClock};
 use crate::exposition::{Format, Renderer, Selection};
 use crate::metrics::MetricsConfig;
 use crate::metrics::catalog::Group;
-use crate::orders;
+use crate::orders::{self, Propagation};
 use crate::telemetry::{Core, SHUTDOWN_DEADLINE, Telemetry};
 
 /// Telemetry of one test.
@@ -46,6 +46,7 @@ pub struct TestTelemetry {
 
 /// Settings of a [`TestTelemetry`].
 #[derive(Clone, Debug)]
+#[must_use = "nothing is set up before `build`"]
 pub struct TestTelemetryBuilder {
     version: String,
     environment: String,
@@ -147,7 +148,8 @@ impl TestTelemetry {
             broker: settings.broker,
             clock: Arc::clone(&clock) as Arc<dyn Clock>,
         };
-        let core = Core::new("test", config, tracers).expect("OpenTelemetry is set up");
+        let core = Core::new("test", config).expect("OpenTelemetry is set up");
+        let core = core.with_tracers((tracers, Propagation::default()));
         let dispatch = Dispatch::new(Registry::default().with(orders::layer(&core.tracers)));
         let telemetry = Telemetry::assemble(
             core.clone(),

@@ -28,7 +28,7 @@ use groups::{Components, StrategyMetrics, observe_process};
 use latch::Waker;
 
 pub(crate) use bound::Distribution;
-pub(crate) use foreign::ForeignProvider;
+pub(crate) use foreign::{CALLBACK_THREAD, ForeignProvider};
 pub use groups::{Breaker, Execution, Ml, Portfolio, PortfolioSnapshot, Risk, Strategy};
 pub(crate) use latch::Latched;
 pub(crate) use reading::Readings;

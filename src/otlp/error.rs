@@ -5,7 +5,7 @@ use super::Signal;
 /// Why the export of a signal could not be set up. What goes wrong later is counted and told in the log instead.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot export {} over OTLP: {problem}", signal.map_or("anything", Signal::as_str))]
-pub struct OtlpError {
+pub(crate) struct OtlpError {
     signal: Option<Signal>,
     #[source]
     problem: Problem,
@@ -37,17 +37,20 @@ impl From<Problem> for OtlpError {
 
 impl OtlpError {
     /// Whether the endpoint is not one that OTLP can go to.
-    pub fn is_endpoint(&self) -> bool {
+    #[cfg(test)]
+    pub(crate) fn is_endpoint(&self) -> bool {
         matches!(self.problem, Problem::Endpoint(_))
     }
 
     /// Whether a header has a name or value that no request may have.
-    pub fn is_header(&self) -> bool {
+    #[cfg(test)]
+    pub(crate) fn is_header(&self) -> bool {
         matches!(self.problem, Problem::Header(_))
     }
 
     /// Whether a certificate or key could not be read or used.
-    pub fn is_tls(&self) -> bool {
+    #[cfg(test)]
+    pub(crate) fn is_tls(&self) -> bool {
         matches!(self.problem, Problem::Tls(_))
     }
 }

@@ -39,16 +39,18 @@ use tracing::Dispatch;
 use tracing::instrument::WithSubscriber;
 use tracing::subscriber::NoSubscriber;
 
-pub use config::Signal;
+pub(crate) use crate::settings::Signal;
 pub(crate) use config::{
-    BatchConfig, Collect, LogsConfig, MetricsConfig, OtlpConfig, Protocol, TargetConfig, TracesConfig,
+    BatchConfig, LogsConfig, MetricsConfig, OtlpConfig, Protocol, TargetConfig, TracesConfig,
 };
-pub use error::OtlpError;
+pub(crate) use error::OtlpError;
 pub(crate) use layers::{ExporterLayer, LogLayer, is_exporters};
-pub(crate) use resource::{MalformedAttribute, Service, parse_attributes, resource};
-pub(crate) use sampling::{OrderSampler, Sampling};
+pub(crate) use resource::{Service, resource};
+#[cfg(test)]
+pub(crate) use sampling::OrderSampler;
+pub(crate) use sampling::Sampling;
 pub(crate) use spans::OtlpSpanProcessor;
-pub use stats::{OtlpReport, SignalReport};
+pub(crate) use stats::OtlpReport;
 pub(crate) use stats::{OtlpStats, SignalStats};
 pub(crate) use tls::install_crypto_provider;
 
@@ -140,6 +142,7 @@ impl Otlp {
     }
 
     /// The sampler that belongs to the processor.
+    #[cfg(test)]
     pub(crate) fn sampler(&self) -> Option<OrderSampler> {
         self.spans.as_ref().map(|(_, sampling)| sampling.sampler())
     }

@@ -111,10 +111,6 @@ impl<T> Batches<T> {
         self.shared.items.load(Relaxed)
     }
 
-    pub(super) fn has_full_batch(&self) -> bool {
-        self.waiting() >= self.shared.batch_items
-    }
-
     pub(super) async fn full_batch(&self) {
         self.shared.full_batch.notified().await;
     }

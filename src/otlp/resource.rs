@@ -6,7 +6,6 @@ use opentelemetry::{KeyValue, Value};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::resource::TelemetryResourceDetector;
 use opentelemetry_sdk::trace::{IdGenerator, RandomIdGenerator};
-use percent_encoding::percent_decode_str;
 
 /// What the settings say of the service.
 #[derive(Clone, Debug, Default)]
@@ -48,28 +47,6 @@ pub(crate) fn resource(service: &Service<'_>) -> Resource {
         .with_attributes(attributes)
         .build()
 }
-
-/// Reads `OTEL_RESOURCE_ATTRIBUTES`: `name=value,…`, percent-encoded.
-///
-/// # Errors
-/// The first part that cannot be read. The specification then has all of them ignored, with a warning.
-pub(crate) fn parse_attributes(text: &str) -> Result<Vec<(String, String)>, MalformedAttribute> {
-    let decode = |text: &str| percent_decode_str(text.trim()).decode_utf8().ok().map(String::from);
-    let parts = text.split(',').filter(|part| !part.trim().is_empty());
-    let pairs = parts.map(|part| {
-        let read = part.split_once('=').and_then(|(name, value)| Some((decode(name)?, decode(value)?)));
-        read.filter(|(name, _)| !name.is_empty())
-            .ok_or_else(|| MalformedAttribute(part.escape_debug().to_string()))
-    });
-    pairs.collect()
-}
-
-/// A part of `OTEL_RESOURCE_ATTRIBUTES` that cannot be read.
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "`{0}` in OTEL_RESOURCE_ATTRIBUTES is not `name=value`; all of it is ignored, so write it percent-encoded"
-)]
-pub(crate) struct MalformedAttribute(String);
 
 /// A random UUID (RFC 9562, version 4).
 fn instance_id() -> String {
@@ -138,18 +115,5 @@ mod tests {
         let chosen = [("service.instance.id".to_owned(), "mine".to_owned())];
         let resource = resource(&Service { attributes: &chosen, ..Service::default() });
         assert_eq!(value(&resource, "service.instance.id").as_deref(), Some("mine"));
-    }
-
-    #[test]
-    fn attributes_are_percent_decoded_and_all_or_none() {
-        let read = parse_attributes(" a = b%2Cc%3D%20d ,k=caf%C3%A9,, e=").unwrap();
-        let read: Vec<_> = read.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
-        assert_eq!(read, [("a", "b,c= d"), ("k", "café"), ("e", "")]);
-        assert_eq!(parse_attributes(""), Ok(vec![]));
-        for malformed in ["a=1,b", "=1", "a=%FF", "%FF=a"] {
-            assert!(parse_attributes(malformed).is_err(), "{malformed}");
-        }
-        let error = parse_attributes("a=1,b\n").unwrap_err().to_string();
-        assert!(error.contains("`b\\n`"), "{error}");
     }
 }

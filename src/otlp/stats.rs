@@ -104,33 +104,28 @@ impl SignalStats {
 
 /// What became of each signal's items.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct OtlpReport([(Signal, SignalReport); 3]);
+pub(crate) struct OtlpReport([(Signal, SignalReport); 3]);
 
 impl OtlpReport {
     /// One signal's figures; all zero if it is not exported.
-    pub fn of(&self, signal: Signal) -> SignalReport {
+    pub(crate) fn of(&self, signal: Signal) -> SignalReport {
         self.0
             .iter()
             .find(|(found, _)| *found == signal)
             .map_or_else(SignalReport::default, |(_, report)| *report)
     }
-
-    /// Items of all signals that never arrived.
-    pub fn lost(&self) -> u64 {
-        self.0.iter().map(|(_, report)| report.lost).sum()
-    }
 }
 
 /// What became of one signal's items since the start: spans, log records, data points.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct SignalReport {
+pub(crate) struct SignalReport {
     /// Taken by the collector.
-    pub exported: u64,
+    pub(crate) exported: u64,
     /// Found no room, could not be delivered, or were rejected.
-    pub lost: u64,
+    pub(crate) lost: u64,
     /// Still in the process.
-    pub waiting: u64,
+    pub(crate) waiting: u64,
     /// Unsampled spans that found no room to be held until their trace had ended, and were never to be exported
     /// unless it failed.
-    pub let_go: u64,
+    pub(crate) let_go: u64,
 }

@@ -18,7 +18,8 @@ use secrecy::ExposeSecret;
 use tonic::metadata::MetadataMap;
 use tonic::transport::{Channel, Endpoint};
 
-use super::config::{Protocol, Signal, TargetConfig};
+use super::Signal;
+use super::config::{Protocol, TargetConfig};
 use super::error::{OtlpError, Problem};
 use super::http_client::{Client, Notes};
 use super::log_record::{LogItem, Records};

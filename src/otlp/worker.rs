@@ -8,8 +8,9 @@ use std::time::Duration;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 
+use super::Signal;
 use super::SignalStats;
-use super::config::{Collect, Signal};
+use super::config::Collect;
 use super::data_points;
 use super::outage::Outage;
 use super::queue::Batches;

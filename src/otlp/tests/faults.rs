@@ -3,6 +3,7 @@
 use std::net::TcpListener;
 
 use super::*;
+use crate::otlp::config::Collect;
 
 /// An address that nobody listens at.
 fn nobody() -> std::net::SocketAddr {

@@ -20,6 +20,7 @@ use tracing_subscriber::layer::{Context, SubscriberExt};
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::{Layer, registry, reload};
 
+use super::stats::SignalReport;
 use super::*;
 use crate::orders::{OrderTracerProvider, layer};
 use receiver::{Behaviour, Receiver};
