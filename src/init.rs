@@ -14,11 +14,14 @@ use tracing_subscriber::layer::SubscriberExt;
 
 use crate::clock::{Clock, SystemClock};
 use crate::exposition::Families;
+use crate::health::{self, CheckError, HealthConfig, HealthSignal};
 use crate::logs::{self, DropReason, FileConfig, LogConfig, LogError, LogStats, Logs};
 use crate::metrics::MetricsConfig;
 use crate::orders;
-use crate::server::{Access, CollectError, Limits, MetricsEndpoint, Routes, Scraper, Server};
-use crate::settings::{self, Loaded, Settings, SettingsError, Sources};
+use crate::server::{
+    Access, CollectError, Limits, MetricsEndpoint, Routes, Scraper, Server, TelemetryService,
+};
+use crate::settings::{self, Loaded, MountedMetrics, Settings, SettingsError, Sources};
 use crate::shutdown::{Signal, SignalOutcome};
 use crate::telemetry::{Core, Telemetry};
 
@@ -106,10 +109,13 @@ fn start(sources: &Sources) -> Result<Telemetry, InitError> {
         broker: settings.system.broker.clone(),
         clock: Arc::clone(&clock),
     };
-    let core = Core::new(&service_name, config, tracers).map_err(Kind::OpenTelemetry)?;
+    let health = HealthConfig::from(&settings);
+    let core = Core::new(&service_name, config, health, tracers).map_err(Kind::OpenTelemetry)?;
     let logs = Arc::new(start_logs(&service_name, &settings, &clock)?);
     core.observe_logs(&logs);
-    let server = if disabled { None } else { Some(start_server(&core, &settings)?) };
+    let checks = core.health.plan().map_err(Kind::Health)?;
+    let scraper = scraper(&core);
+    let server = if disabled { None } else { Some(start_server(&core, &scraper, &settings)?) };
 
     let subscriber = tracing_subscriber::registry().with(orders::layer(&core.tracers)).with(logs.layer());
     if tracing::subscriber::set_global_default(subscriber).is_err() {
@@ -143,12 +149,25 @@ fn start(sources: &Sources) -> Result<Telemetry, InitError> {
         "telemetry_started"
     );
 
-    let mut signals: Vec<Arc<dyn Signal>> =
-        vec![Arc::new(TracesSignal(core.tracers.0.clone())), Arc::new(LogsSignal(Arc::clone(&logs)))];
+    if !disabled {
+        core.health.start(checks);
+    }
+
+    let mut signals: Vec<Arc<dyn Signal>> = vec![
+        Arc::new(TracesSignal(core.tracers.0.clone())),
+        Arc::new(LogsSignal(Arc::clone(&logs))),
+        Arc::new(HealthSignal(core.health.clone())),
+    ];
     if let Some(server) = server {
         signals.push(Arc::new(ServerSignal(Mutex::new(Some(server)))));
     }
-    Ok(Telemetry::assemble(core, Some(logs), signals, addresses, settings.system.shutdown_timeout))
+    let families = match settings.monitoring.mounted_metrics {
+        MountedMetrics::Health => Families::default(),
+        MountedMetrics::All => Families::all(),
+    };
+    let mounted = routes(&core, &scraper, settings.monitoring.bearer_token.clone(), families);
+    let service = TelemetryService::new(Arc::new(mounted));
+    Ok(Telemetry::assemble(core, Some(logs), service, signals, addresses, settings.system.shutdown_timeout))
 }
 
 fn resource(service: &str, settings: &Settings) -> Resource {
@@ -161,14 +180,14 @@ fn resource(service: &str, settings: &Settings) -> Resource {
         .build()
 }
 
-fn start_server(core: &Core, settings: &Settings) -> Result<Server, InitError> {
+fn start_server(core: &Core, scraper: &Arc<Scraper>, settings: &Settings) -> Result<Server, InitError> {
     let monitoring = &settings.monitoring;
     let addresses = monitoring
         .prometheus_host
         .iter()
         .map(|host| SocketAddr::new(*host, monitoring.prometheus_port))
         .collect();
-    let routes = Arc::new(routes(core, monitoring.bearer_token.clone(), Families::all()));
+    let routes = Arc::new(routes(core, scraper, monitoring.bearer_token.clone(), Families::all()));
     let server = Server::start(addresses, routes, Limits::default()).map_err(Kind::Server)?;
     if monitoring.required
         && let Some((address, error)) = server.unbound().next()
@@ -178,16 +197,24 @@ fn start_server(core: &Core, settings: &Settings) -> Result<Server, InitError> {
     Ok(server)
 }
 
-/// The table of routes, for the server of our own and for that of a service.
-pub(crate) fn routes(core: &Core, token: Option<SecretString>, families: Families) -> Routes {
+/// One for all ports, so that scrapes at the same time share a collection.
+pub(crate) fn scraper(core: &Core) -> Arc<Scraper> {
     let readings = core.readings();
-    let scraper = Scraper::new(Arc::new(move || readings.collect().ok_or(CollectError::ShutDown)));
-    Routes::new(token).mount(
-        hyper::Method::GET,
-        "/metrics",
-        Access::Token,
-        MetricsEndpoint::new(scraper, families),
-    )
+    Scraper::new(Arc::new(move || readings.collect().ok_or(CollectError::ShutDown)))
+}
+
+/// The table of routes, for the server of our own and for that of a service.
+pub(crate) fn routes(
+    core: &Core,
+    scraper: &Arc<Scraper>,
+    token: Option<SecretString>,
+    families: Families,
+) -> Routes {
+    let (get, health) = (hyper::Method::GET, &core.health);
+    Routes::new(token)
+        .mount(get.clone(), "/metrics", Access::Token, MetricsEndpoint::new(Arc::clone(scraper), families))
+        .mount(get.clone(), "/health", Access::Open, health::alive(health.clone()))
+        .mount(get, "/ready", Access::Open, health::ready(health.clone()))
 }
 
 fn start_logs(service: &str, settings: &Settings, clock: &Arc<dyn Clock>) -> Result<Logs, InitError> {
@@ -288,6 +315,8 @@ enum Kind {
     Settings(SettingsError),
     #[error("cannot log")]
     Logs(#[source] LogError),
+    #[error("a health check of the settings cannot be made")]
+    Health(#[source] CheckError),
     #[error("OpenTelemetry cannot be set up")]
     OpenTelemetry(#[source] opentelemetry_sdk::error::OTelSdkError),
     #[error("no thread for the metrics server can be started, raise the limit of threads")]
@@ -303,6 +332,11 @@ impl InitError {
     /// Whether the settings are wrong.
     pub fn is_settings(&self) -> bool {
         matches!(self.0, Kind::Settings(_))
+    }
+
+    /// Whether a check in `health.checks` cannot be made.
+    pub fn is_health_check(&self) -> bool {
+        matches!(self.0, Kind::Health(_))
     }
 
     /// Whether this process has its telemetry already.

@@ -3,6 +3,7 @@
 pub mod audit;
 pub mod clock;
 mod exposition;
+pub mod health;
 mod init;
 pub mod logs;
 pub mod metrics;
@@ -14,6 +15,7 @@ mod telemetry;
 pub mod testing;
 
 pub use exposition::Families;
+pub use health::{Health, HealthCheck};
 pub use init::{InitError, TelemetryBuilder, init_telemetry};
 pub use metrics::labels::{OrderStatus, OrderType, RiskResult, Side};
 pub use metrics::{Metrics, PortfolioSnapshot, Strategy};

@@ -14,11 +14,13 @@ use opentelemetry_sdk::trace::SdkTracerProvider;
 
 use crate::audit::Audit;
 use crate::clock::Clock;
+use crate::health::{Health, HealthConfig};
 use crate::init::TelemetryBuilder;
 use crate::logs::{DropReason, LogStats, Logs};
 use crate::metrics::catalog::{self, Instrument};
 use crate::metrics::{ForeignProvider, Metrics, MetricsConfig, Readings};
 use crate::orders::{Order, OrderTracerProvider};
+use crate::server::TelemetryService;
 use crate::shutdown::{ShutdownError, ShutdownReport, Signal, shut_down};
 
 const CALLBACK_FAILURES: &Instrument = catalog::named("trading_telemetry_foreign_collect_failures_total");
@@ -40,6 +42,7 @@ struct Inner {
     core: Core,
     audit: Audit,
     logs: Option<Arc<Logs>>,
+    service: TelemetryService,
     signals: Vec<Arc<dyn Signal>>,
     addresses: Vec<SocketAddr>,
     deadline: Duration,
@@ -54,12 +57,14 @@ pub(crate) struct Core {
     pub(crate) metrics: Metrics,
     pub(crate) foreign: ForeignProvider,
     pub(crate) tracers: OrderTracerProvider,
+    pub(crate) health: Health,
 }
 
 impl Core {
     pub(crate) fn new(
         service: &str,
         config: MetricsConfig,
+        health: HealthConfig,
         tracers: SdkTracerProvider,
     ) -> Result<Self, OTelSdkError> {
         let resource: Resource = config.resource.clone();
@@ -70,7 +75,9 @@ impl Core {
         metrics.registry().observe(CALLBACK_FAILURES, move |observer| {
             observer(&[], count(failures.failures()));
         });
-        Ok(Self { service: service.into(), clock, metrics, foreign, tracers: OrderTracerProvider(tracers) })
+        let service = Arc::from(service);
+        let health = Health::new(&service, &clock, &metrics, health);
+        Ok(Self { service, clock, metrics, foreign, tracers: OrderTracerProvider(tracers), health })
     }
 
     /// Shows what becomes of the log's lines.
@@ -98,6 +105,7 @@ impl Telemetry {
     pub(crate) fn assemble(
         core: Core,
         logs: Option<Arc<Logs>>,
+        service: TelemetryService,
         signals: Vec<Arc<dyn Signal>>,
         addresses: Vec<SocketAddr>,
         deadline: Duration,
@@ -108,6 +116,7 @@ impl Telemetry {
                 core,
                 audit,
                 logs,
+                service,
                 signals,
                 addresses,
                 deadline,
@@ -145,6 +154,19 @@ impl Telemetry {
     /// Trading decisions: metric, audit line and alert in one call.
     pub fn audit(&self) -> &Audit {
         &self.inner.audit
+    }
+
+    /// The health of the components: checks, heartbeats, and what the service reports itself.
+    pub fn health(&self) -> &Health {
+        &self.inner.core.health
+    }
+
+    /// `/metrics`, `/health` and `/ready` as a service to mount on a server that the process has anyway, such as the
+    /// API's on :8000. Its `/metrics` shows the health families and `trading_system_info` alone, so that nothing is
+    /// counted twice with both ports scraped; `monitoring.mounted_metrics: all` shows everything. The token is that of
+    /// `monitoring.bearer_token`.
+    pub fn service(&self) -> TelemetryService {
+        self.inner.service.clone()
     }
 
     /// The log file that lines are written to now.

@@ -12,10 +12,14 @@ use tracing_subscriber::Registry;
 use tracing_subscriber::layer::SubscriberExt;
 
 use crate::clock::{Clock, ManualClock};
-use crate::exposition::{Format, Renderer, Selection};
+use crate::exposition::{Families, Format, Renderer, Selection};
+use crate::health::HealthConfig;
+use crate::init::{routes, scraper};
 use crate::metrics::MetricsConfig;
 use crate::metrics::catalog::Group;
 use crate::orders;
+use crate::server::TelemetryService;
+use crate::settings::{HealthSettings, Settings};
 use crate::telemetry::{Core, SHUTDOWN_DEADLINE, Telemetry};
 
 /// Telemetry of one test.
@@ -51,6 +55,7 @@ pub struct TestTelemetryBuilder {
     broker: String,
     groups: Vec<Group>,
     max_strategies: usize,
+    health: HealthSettings,
 }
 
 impl Default for TestTelemetryBuilder {
@@ -61,6 +66,7 @@ impl Default for TestTelemetryBuilder {
             broker: "paper".into(),
             groups: Group::ALL.to_vec(),
             max_strategies: 64,
+            health: HealthSettings::default(),
         }
     }
 }
@@ -96,6 +102,12 @@ impl TestTelemetryBuilder {
         self
     }
 
+    /// The section `health`; its checks start at once.
+    pub fn health(mut self, health: HealthSettings) -> Self {
+        self.health = health;
+        self
+    }
+
     /// Sets it up.
     ///
     /// # Panics
@@ -121,7 +133,7 @@ impl TestTelemetry {
     ///
     /// # Panics
     ///
-    /// Where OpenTelemetry cannot be set up, which no input of a test can bring about.
+    /// Where a check of [`TestTelemetryBuilder::health`] cannot be made.
     pub fn new() -> Self {
         Self::builder().build()
     }
@@ -146,9 +158,16 @@ impl TestTelemetry {
             broker: settings.broker,
             clock: Arc::clone(&clock) as Arc<dyn Clock>,
         };
-        let core = Core::new("test", config, tracers).expect("OpenTelemetry is set up");
+        let interval = Settings::default().monitoring.health_check_interval;
+        let health = HealthConfig { health: settings.health, interval };
+        let core = Core::new("test", config, health, tracers).expect("OpenTelemetry is set up");
         let dispatch = Dispatch::new(Registry::default().with(orders::layer(&core.tracers)));
-        let telemetry = Telemetry::assemble(core.clone(), None, Vec::new(), Vec::new(), SHUTDOWN_DEADLINE);
+        let mounted = routes(&core, &scraper(&core), None, Families::default());
+        let service = TelemetryService::new(Arc::new(mounted));
+        let checks = core.health.plan().expect("the checks are good");
+        core.health.start(checks);
+        let telemetry =
+            Telemetry::assemble(core.clone(), None, service, Vec::new(), Vec::new(), SHUTDOWN_DEADLINE);
         Self { telemetry, core, clock, spans, dispatch }
     }
 
