@@ -121,6 +121,7 @@ fn start(sources: &Sources) -> Result<Telemetry, InitError> {
     if tracing::subscriber::set_global_default(subscriber).is_err() {
         return Err(Kind::ForeignSubscriber.into());
     }
+    health::install_crypto_provider();
     if !disabled {
         global::set_meter_provider(core.foreign.clone());
         global::set_tracer_provider(core.tracers.clone());

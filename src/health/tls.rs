@@ -12,6 +12,12 @@ use rustls::{ClientConfig, RootCertStore};
 
 use super::failure::{CheckError, CheckFailure, Problem};
 
+/// Makes sure that the process has a crypto provider; one that was installed before stays. Ours name theirs: this is for
+/// the service's own clients, which would panic because of what our dependencies enable.
+pub(crate) fn install_crypto_provider() {
+    _ = ring::default_provider().install_default();
+}
+
 /// Whom a check trusts.
 #[derive(Clone, Debug, Default)]
 pub(super) enum Trust {
