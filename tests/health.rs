@@ -1,4 +1,5 @@
 //! Health as a service meets it: checks, heartbeats, reports, `/health` and `/ready`.
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write};

@@ -1,5 +1,6 @@
 //! The checks against real servers that are stopped, frozen, full, restarted, and asked with wrong passwords and databases.
 #![cfg(all(target_os = "linux", feature = "postgres", feature = "redis"))]
+#![expect(clippy::unwrap_used, clippy::print_stderr, reason = "helpers of tests fail as tests do")]
 
 use std::time::{Duration, Instant};
 

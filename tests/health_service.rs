@@ -1,5 +1,6 @@
 //! A whole service: its settings, its own port, the API's port with axum, real servers, every log line at `trace`.
 #![cfg(all(target_os = "linux", feature = "postgres", feature = "redis"))]
+#![expect(clippy::unwrap_used, clippy::print_stderr, reason = "helpers of tests fail as tests do")]
 
 use std::fs;
 use std::net::SocketAddr;

@@ -51,6 +51,7 @@ pub(super) struct Record {
 }
 
 #[derive(Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts, no states of one machine")]
 struct State {
     critical: bool,
     only_in_hours: bool,
@@ -99,20 +100,6 @@ impl Board {
         Arc::clone(record)
     }
 
-    /// Says what a component is; `interval` is how often a result is due.
-    pub(super) fn describe(
-        &self,
-        record: &Record,
-        critical: bool,
-        only_in_hours: Option<bool>,
-        interval: Option<Duration>,
-    ) {
-        let mut state = record.lock();
-        state.critical = critical;
-        state.interval = interval.or(state.interval);
-        state.only_in_hours = only_in_hours.unwrap_or(state.only_in_hours);
-    }
-
     /// A check has ended.
     pub(super) fn checked(&self, record: &Record, result: Result<(), CheckFailure>, took: Duration) {
         let now = self.now();
@@ -125,7 +112,7 @@ impl Board {
         }
         let change = state.settle(record, now, result.err(), false);
         drop(state);
-        self.tell(record, change);
+        self.tell(record, change.as_ref());
     }
 
     /// The component's owner says how it is.
@@ -139,7 +126,7 @@ impl Board {
         }
         let change = state.settle(record, now, result.err(), true);
         drop(state);
-        self.tell(record, change);
+        self.tell(record, change.as_ref());
     }
 
     fn succeeded(&self, record: &Record, state: &mut State) {
@@ -149,7 +136,7 @@ impl Board {
     }
 
     /// Once per change, outside the lock: writing a line may wait where the log's queue is full and must not be lossy.
-    fn tell(&self, record: &Record, change: Option<Change>) {
+    fn tell(&self, record: &Record, change: Option<&Change>) {
         let health = self.health_of(record);
         match change {
             Some(Change::Lost) => tracing::warn!(
@@ -188,11 +175,11 @@ impl Board {
         let age = state.recorded.map(|at| now.saturating_sub(at));
         let may_be_away = self.calendar.in_maintenance(&record.name, wall)
             || (state.only_in_hours && !self.calendar.hours.are_open(wall));
-        let stale = age.zip(state.interval).is_some_and(|(age, interval)| age > interval * STALE_AFTER);
+        let overdue = age.zip(state.interval).is_some_and(|(age, interval)| age > interval * STALE_AFTER);
         let status = match state.up {
             None => Status::Unknown,
             Some(false) => Status::Down,
-            Some(true) if stale => Status::Stale,
+            Some(true) if overdue => Status::Stale,
             Some(true) => Status::Up,
         };
         ComponentHealth {
@@ -214,6 +201,14 @@ impl Board {
 }
 
 impl Record {
+    /// Says what the component is; `interval` is how often a result is due.
+    pub(super) fn describe(&self, critical: bool, only_in_hours: Option<bool>, interval: Option<Duration>) {
+        let mut state = self.lock();
+        state.critical = critical;
+        state.interval = interval.or(state.interval);
+        state.only_in_hours = only_in_hours.unwrap_or(state.only_in_hours);
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

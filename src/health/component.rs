@@ -33,6 +33,7 @@ impl Status {
 /// What is known of a component at a moment.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts, no states of one machine")]
 pub struct ComponentHealth {
     /// Its name, the label of its series.
     pub name: String,

@@ -91,8 +91,7 @@ impl Health {
     /// A component that nothing checks and that reports itself: whether the system is not ready without it, and a loss
     /// of it pages.
     pub fn declare(&self, component: &str, critical: bool) {
-        let board = &self.0.board;
-        board.describe(&board.record(component), critical, None, None);
+        self.0.board.record(component).describe(critical, None, None);
     }
 
     /// Says how a component is, at once: its metric changes and, if this is news, the alerts wake. Takes a lock for less
@@ -153,7 +152,7 @@ impl Health {
         // A tick of zero would panic; and nothing is worth asking more often.
         let interval = planned.interval.unwrap_or(config.interval).max(Duration::from_millis(1));
         let record = board.record(&planned.component);
-        board.describe(&record, planned.critical, Some(planned.only_in_hours), Some(interval.max(timeout)));
+        record.describe(planned.critical, Some(planned.only_in_hours), Some(interval.max(timeout)));
         let (component, delay, ask) = (planned.component, planned.delay, planned.ask);
         let job = Job { board: Arc::clone(board), record, component, timeout, interval, delay, ask };
 
