@@ -1,5 +1,7 @@
 //! Start-up: first everything that can fail, then what cannot be taken back.
 
+use std::error::Error as _;
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,8 +12,12 @@ use opentelemetry::{KeyValue, global};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::trace::SdkTracerProvider;
 use secrecy::SecretString;
+use tracing::Dispatch;
+use tracing::subscriber::NoSubscriber;
 use tracing_subscriber::layer::SubscriberExt;
 
+use crate::alerts::Alerts;
+use crate::alerts::engine::{self, AlertsSignal, EngineConfig, EngineError};
 use crate::clock::{Clock, SystemClock};
 use crate::exposition::Families;
 use crate::health::{self, CheckError, HealthConfig, HealthSignal};
@@ -91,7 +97,8 @@ impl TelemetryBuilder {
 }
 
 fn start(sources: &Sources) -> Result<Telemetry, InitError> {
-    if tracing::dispatcher::has_been_set() {
+    // One that was in place for a while and is gone again is no obstacle.
+    if !tracing::dispatcher::get_default(Dispatch::is::<NoSubscriber>) {
         return Err(Kind::ForeignSubscriber.into());
     }
     let Loaded { settings, service_name, warnings, file, .. } =
@@ -115,13 +122,22 @@ fn start(sources: &Sources) -> Result<Telemetry, InitError> {
     core.observe_logs(&logs);
     let checks = core.health.plan().map_err(Kind::Health)?;
     let scraper = scraper(&core);
-    let server = if disabled { None } else { Some(start_server(&core, &scraper, &settings)?) };
+    let (alerts, engine) = if disabled {
+        (Alerts::detached(), None)
+    } else {
+        let instance = std::process::id().to_string();
+        let config = EngineConfig::new(&service_name, &instance, &settings).map_err(Kind::Alerts)?;
+        let (alerts, engine) =
+            engine::prepare(config, core.readings(), Arc::clone(&clock)).map_err(Kind::Alerts)?;
+        (alerts, Some(engine))
+    };
+    let server =
+        if disabled { None } else { Some(start_server(&core, &scraper, &alerts, &logs, &settings)?) };
 
     let subscriber = tracing_subscriber::registry().with(orders::layer(&core.tracers)).with(logs.layer());
     if tracing::subscriber::set_global_default(subscriber).is_err() {
         return Err(Kind::ForeignSubscriber.into());
     }
-    health::install_crypto_provider();
     if !disabled {
         global::set_meter_provider(core.foreign.clone());
         global::set_tracer_provider(core.tracers.clone());
@@ -136,6 +152,9 @@ fn start(sources: &Sources) -> Result<Telemetry, InitError> {
             hint = "unset OTEL_SDK_DISABLED (system.telemetry_disabled) to turn them on",
             "metrics_and_alerts_disabled"
         );
+    }
+    if let Some(engine) = engine {
+        engine.start().map_err(Kind::Alerts)?;
     }
     let mut addresses = Vec::new();
     if let Some(server) = &server {
@@ -159,6 +178,9 @@ fn start(sources: &Sources) -> Result<Telemetry, InitError> {
         Arc::new(LogsSignal(Arc::clone(&logs))),
         Arc::new(HealthSignal(core.health.clone())),
     ];
+    if !disabled {
+        signals.push(Arc::new(AlertsSignal(alerts.clone())));
+    }
     if let Some(server) = server {
         signals.push(Arc::new(ServerSignal(Mutex::new(Some(server)))));
     }
@@ -168,7 +190,15 @@ fn start(sources: &Sources) -> Result<Telemetry, InitError> {
     };
     let mounted = routes(&core, &scraper, settings.monitoring.bearer_token.clone(), families);
     let service = TelemetryService::new(Arc::new(mounted));
-    Ok(Telemetry::assemble(core, Some(logs), service, signals, addresses, settings.system.shutdown_timeout))
+    Ok(Telemetry::assemble(
+        core,
+        alerts,
+        Some(logs),
+        service,
+        signals,
+        addresses,
+        settings.system.shutdown_timeout,
+    ))
 }
 
 fn resource(service: &str, settings: &Settings) -> Resource {
@@ -181,14 +211,22 @@ fn resource(service: &str, settings: &Settings) -> Resource {
         .build()
 }
 
-fn start_server(core: &Core, scraper: &Arc<Scraper>, settings: &Settings) -> Result<Server, InitError> {
+fn start_server(
+    core: &Core,
+    scraper: &Arc<Scraper>,
+    alerts: &Alerts,
+    logs: &Logs,
+    settings: &Settings,
+) -> Result<Server, InitError> {
     let monitoring = &settings.monitoring;
     let addresses = monitoring
         .prometheus_host
         .iter()
         .map(|host| SocketAddr::new(*host, monitoring.prometheus_port))
         .collect();
-    let routes = Arc::new(routes(core, scraper, monitoring.bearer_token.clone(), Families::all()));
+    let routes = routes(core, scraper, monitoring.bearer_token.clone(), Families::all());
+    let has_token = monitoring.bearer_token.is_some();
+    let routes = Arc::new(engine::mount(routes, alerts, logs.filter(), &core.clock, has_token));
     let server = Server::start(addresses, routes, Limits::default()).map_err(Kind::Server)?;
     if monitoring.required
         && let Some((address, error)) = server.unbound().next()
@@ -221,9 +259,7 @@ pub(crate) fn routes(
 fn start_logs(service: &str, settings: &Settings, clock: &Arc<dyn Clock>) -> Result<Logs, InitError> {
     let logging = &settings.logging;
     let mut config = LogConfig::new(service);
-    if let Some(path) = logging.file_path(service) {
-        config.file.path = path;
-    }
+    config.file.path = logging.file_path(service);
     config.file.rotate_bytes = logging.max_file_bytes;
     config.file.keep = logging.max_files as usize;
     config.audit_file = logging.audit_path(service).map(|path| FileConfig {
@@ -238,7 +274,7 @@ fn start_logs(service: &str, settings: &Settings, clock: &Arc<dyn Clock>) -> Res
     };
     config.format = match logging.format {
         settings::LogFormat::Auto => logs::LogFormat::Auto,
-        settings::LogFormat::Json | settings::LogFormat::Off => logs::LogFormat::Json,
+        settings::LogFormat::Json => logs::LogFormat::Json,
         settings::LogFormat::Console => logs::LogFormat::Console,
     };
     logging.directives().clone_into(&mut config.filter);
@@ -255,7 +291,7 @@ impl Signal for TracesSignal {
 
     fn shutdown(&self, deadline: Duration) -> SignalOutcome {
         let error = self.0.shutdown_with_timeout(deadline).err().map(|error| error.to_string());
-        SignalOutcome { delivered: None, lost: 0, error }
+        SignalOutcome { delivered: None, lost: 0, kept: 0, error }
     }
 }
 
@@ -276,6 +312,7 @@ impl Signal for LogsSignal {
         SignalOutcome {
             delivered: Some(stats().map(|stats| stats.written()).sum()),
             lost: stats().map(|stats| lost(stats)).sum(),
+            kept: 0,
             error,
         }
     }
@@ -293,14 +330,28 @@ impl Signal for ServerSignal {
         let server = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
         let ended = server.is_none_or(|server| server.shutdown(deadline));
         let error = (!ended).then(|| "requests were cut off".to_owned());
-        SignalOutcome { delivered: None, lost: 0, error }
+        SignalOutcome { delivered: None, lost: 0, kept: 0, error }
     }
 }
 
 /// Why the telemetry did not start.
-#[derive(Debug, thiserror::Error)]
+///
+/// `Debug` is what a person reads, causes and all: it is what a `main` that returns the error prints.
+#[derive(thiserror::Error)]
 #[error(transparent)]
 pub struct InitError(#[from] Kind);
+
+impl fmt::Debug for InitError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}")?;
+        let mut cause = self.source();
+        while let Some(error) = cause {
+            write!(f, ": {error}")?;
+            cause = error.source();
+        }
+        Ok(())
+    }
+}
 
 #[derive(Debug, thiserror::Error)]
 enum Kind {
@@ -314,6 +365,8 @@ enum Kind {
     ForeignSubscriber,
     #[error(transparent)]
     Settings(SettingsError),
+    #[error(transparent)]
+    Alerts(EngineError),
     #[error("cannot log")]
     Logs(#[source] LogError),
     #[error("a health check of the settings cannot be made")]

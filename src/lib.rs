@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+pub mod alerts;
 pub mod audit;
 pub mod clock;
 mod exposition;
@@ -25,3 +26,4 @@ pub use telemetry::Telemetry;
 
 /// The version of OpenTelemetry that this crate records into: use this one, so that there is only one.
 pub use opentelemetry;
+pub mod otlp;

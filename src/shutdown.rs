@@ -20,6 +20,8 @@ pub(crate) struct SignalOutcome {
     pub(crate) delivered: Option<u64>,
     /// How many items were lost.
     pub(crate) lost: u64,
+    /// How many items are kept for the next start.
+    pub(crate) kept: u64,
     /// What went wrong, where something did.
     pub(crate) error: Option<String>,
 }
@@ -34,6 +36,8 @@ pub struct SignalReport {
     pub delivered: Option<u64>,
     /// Items lost since the start.
     pub lost: u64,
+    /// Items kept on disk for the next start.
+    pub kept: u64,
     /// What went wrong; `None` where all went well.
     pub error: Option<String>,
     /// How long it took.
@@ -42,7 +46,6 @@ pub struct SignalReport {
 
 /// What became of everything that was accepted: a line a signal.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
-#[must_use = "the report says what was lost"]
 pub struct ShutdownReport {
     signals: Vec<SignalReport>,
 }
@@ -71,6 +74,9 @@ impl fmt::Display for ShutdownReport {
             write!(f, "\n  {:<8}", signal.signal)?;
             if let Some(delivered) = signal.delivered {
                 write!(f, " {delivered} delivered,")?;
+            }
+            if signal.kept > 0 {
+                write!(f, " {} kept for the next start,", signal.kept)?;
             }
             write!(f, " {} lost, {} ms", signal.lost, signal.took.as_millis())?;
             if let Some(error) = &signal.error {
@@ -125,6 +131,7 @@ pub(crate) fn shut_down(signals: &[Arc<dyn Signal>], deadline: Duration) -> Shut
                 signal: one.name(),
                 delivered: outcome.delivered,
                 lost: outcome.lost,
+                kept: outcome.kept,
                 error: outcome.error,
                 took: start.elapsed(),
             });
@@ -143,6 +150,7 @@ pub(crate) fn shut_down(signals: &[Arc<dyn Signal>], deadline: Duration) -> Shut
         signal,
         delivered: None,
         lost: 0,
+        kept: 0,
         error: Some(error.unwrap_or_else(|| format!("not finished within {deadline:?}"))),
         took: start.elapsed(),
     }));
@@ -162,7 +170,7 @@ mod tests {
 
         fn shutdown(&self, _deadline: Duration) -> SignalOutcome {
             std::thread::sleep(self.1);
-            SignalOutcome { delivered: Some(10), lost: self.2, error: None }
+            SignalOutcome { delivered: Some(10), lost: self.2, kept: 0, error: None }
         }
     }
 

@@ -12,6 +12,7 @@ use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::OTelSdkError;
 use opentelemetry_sdk::trace::SdkTracerProvider;
 
+use crate::alerts::Alerts;
 use crate::audit::Audit;
 use crate::clock::Clock;
 use crate::health::{Health, HealthConfig};
@@ -41,6 +42,7 @@ pub struct Telemetry {
 struct Inner {
     core: Core,
     audit: Audit,
+    alerts: Alerts,
     logs: Option<Arc<Logs>>,
     service: TelemetryService,
     signals: Vec<Arc<dyn Signal>>,
@@ -104,17 +106,19 @@ impl Core {
 impl Telemetry {
     pub(crate) fn assemble(
         core: Core,
+        alerts: Alerts,
         logs: Option<Arc<Logs>>,
         service: TelemetryService,
         signals: Vec<Arc<dyn Signal>>,
         addresses: Vec<SocketAddr>,
         deadline: Duration,
     ) -> Self {
-        let audit = Audit::new(core.metrics.clone());
+        let audit = Audit::new(core.metrics.clone(), alerts.clone());
         Self {
             inner: Arc::new(Inner {
                 core,
                 audit,
+                alerts,
                 logs,
                 service,
                 signals,
@@ -167,6 +171,11 @@ impl Telemetry {
     /// `monitoring.bearer_token`.
     pub fn service(&self) -> TelemetryService {
         self.inner.service.clone()
+    }
+
+    /// Alerts that the service sends by itself, incidents, silences.
+    pub fn alerts(&self) -> &Alerts {
+        &self.inner.alerts
     }
 
     /// The log file that lines are written to now.

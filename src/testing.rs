@@ -11,6 +11,7 @@ use tracing::Dispatch;
 use tracing_subscriber::Registry;
 use tracing_subscriber::layer::SubscriberExt;
 
+use crate::alerts::Alerts;
 use crate::clock::{Clock, ManualClock};
 use crate::exposition::{Families, Format, Renderer, Selection};
 use crate::health::HealthConfig;
@@ -166,8 +167,15 @@ impl TestTelemetry {
         let service = TelemetryService::new(Arc::new(mounted));
         let checks = core.health.plan().expect("the checks are good");
         core.health.start(checks);
-        let telemetry =
-            Telemetry::assemble(core.clone(), None, service, Vec::new(), Vec::new(), SHUTDOWN_DEADLINE);
+        let telemetry = Telemetry::assemble(
+            core.clone(),
+            Alerts::detached(),
+            None,
+            service,
+            Vec::new(),
+            Vec::new(),
+            SHUTDOWN_DEADLINE,
+        );
         Self { telemetry, core, clock, spans, dispatch }
     }
 

@@ -1,11 +1,16 @@
 //! The files of the log: rotation, leftovers, two processes, and disks that refuse.
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
+#![expect(
+    clippy::case_sensitive_file_extension_comparisons,
+    reason = "the log writes its names in lower case"
+)]
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant};
 
 use flate2::read::GzDecoder;
@@ -14,9 +19,11 @@ use tracing::subscriber::with_default;
 use tracing::{info, warn};
 use tracing_subscriber::prelude::*;
 use trading_telemetry::clock::SystemClock;
-use trading_telemetry::logs::{AUDIT_TARGET, FileConfig, LogConfig, LogFormat, Logs, NoticeKind};
+use trading_telemetry::logs::{
+    AUDIT_TARGET, DropReason, FileConfig, LogConfig, LogFormat, LogNotice, Logs, NoticeKind, WhenFull,
+};
 
-const LONG: Duration = Duration::from_secs(60);
+const LONG: Duration = Duration::from_mins(1);
 
 type Heard = Arc<Mutex<Vec<NoticeKind>>>;
 
@@ -29,8 +36,8 @@ fn config(dir: &Path) -> LogConfig {
 
 fn start(config: LogConfig) -> (Logs, Heard) {
     let heard = Heard::default();
-    let hears = heard.clone();
-    let listener = move |notice: &trading_telemetry::logs::LogNotice| hears.lock().unwrap().push(notice.kind);
+    let ear = heard.clone();
+    let listener = move |notice: &LogNotice| ear.lock().unwrap().push(notice.kind);
     (Logs::start(config, Arc::new(SystemClock::new()), listener).unwrap(), heard)
 }
 
@@ -66,7 +73,7 @@ fn content(path: &Path) -> String {
     } else {
         { file }.read_to_string(&mut text).unwrap();
     }
-    assert!(text.is_empty() || text.ends_with('\n'), "{path:?} ends within a line");
+    assert!(text.is_empty() || text.ends_with('\n'), "{} ends within a line", path.display());
     text
 }
 
@@ -285,6 +292,52 @@ fn a_directory_that_cannot_be_used_is_told_once_and_tried_again() {
 }
 
 #[test]
+fn what_a_full_queue_drops_is_counted_and_told_once_the_pressure_is_over() {
+    let dir = tempfile::tempdir().unwrap();
+    let logs_dir = dir.path().join("logs");
+    let mut config = config(&logs_dir);
+    // One file, since it is read while it is written.
+    config.file.rotate_bytes = 1_000_000;
+    config.queue.lines = 16;
+    config.queue.when_full = WhenFull::Drop;
+    // The writer stands still while it tells that the disk refuses.
+    let (told, tells) = mpsc::channel();
+    let (go_on, goes_on) = mpsc::channel();
+    let goes_on = Mutex::new(goes_on);
+    let logs = Logs::start(config, Arc::new(SystemClock::new()), move |notice| {
+        if notice.kind == NoticeKind::WriteFailed {
+            told.send(()).unwrap();
+            goes_on.lock().unwrap().recv().unwrap();
+        }
+    });
+    let logs = logs.unwrap();
+    fs::rename(&logs_dir, dir.path().join("away")).unwrap();
+    fs::write(&logs_dir, "in the way").unwrap();
+    write(&logs, 0..1);
+    tells.recv().unwrap();
+
+    write(&logs, 1..101);
+    with_default(tracing_subscriber::registry().with(logs.layer()), || {
+        (0..3).for_each(|_| warn!("order_rejected"));
+        (0..3).for_each(|_| info!(target: AUDIT_TARGET, "order_submitted"));
+    });
+    assert_eq!((logs.stats().dropped(DropReason::QueueFull), logs.stats().audit_lost()), (89, 1));
+
+    fs::remove_file(&logs_dir).unwrap();
+    go_on.send(()).unwrap();
+    eventually("a line about the losses", || logs_dir.exists() && events(&logs_dir, "log_lines_lost") == 1);
+    logs.shutdown(LONG).unwrap();
+    assert_eq!(numbers(&logs_dir), each_once(0..13));
+    assert_eq!((events(&logs_dir, "order_rejected"), events(&logs_dir, "order_submitted")), (2, 2));
+    let lines = lines(&logs_dir);
+    let told = lines.iter().find(|line| line["event"] == "log_lines_lost").unwrap();
+    assert_eq!(
+        (&told["queue_full"], &told["audit"], &told["level"]),
+        (&89.into(), &1.into(), &"error".into())
+    );
+}
+
+#[test]
 fn what_is_given_up_at_shutdown_is_counted() {
     let dir = tempfile::tempdir().unwrap();
     let in_the_way = dir.path().join("logs");
@@ -298,8 +351,7 @@ fn what_is_given_up_at_shutdown_is_counted() {
     let lost = logs.shutdown(Duration::from_millis(300)).unwrap_err();
     assert_eq!(lost.lines(), 11);
     write(&logs, 10..12);
-    let reason = trading_telemetry::logs::DropReason::WriteFailed;
-    assert_eq!((logs.stats().dropped(reason), logs.stats().audit_lost()), (12, 1));
+    assert_eq!((logs.stats().dropped(DropReason::WriteFailed), logs.stats().audit_lost()), (12, 1));
 }
 
 /// Runs in a mount namespace of its own, where anybody may mount a small tmpfs, so the test runs itself again in one.

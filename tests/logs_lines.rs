@@ -1,4 +1,5 @@
 //! The JSON line: its bytes, its keys, and what hostile fields can do to it.
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
 use std::collections::HashSet;
 use std::error::Error;
@@ -32,15 +33,15 @@ impl Fixture {
         let mut config = LogConfig::new("backend");
         config.file.path = dir.path().join("backend.log");
         config.format = LogFormat::Json;
-        config.filter = filter.to_owned();
+        filter.clone_into(&mut config.filter);
         let clock = Arc::new(ManualClock::new("2024-03-15T14:32:15.123456Z".parse().unwrap()));
         let logs = Logs::start(config, clock.clone(), |_| ()).unwrap();
-        let _subscriber = set_default(tracing_subscriber::registry().with(logs.layer()));
-        Self { logs, clock, dir, _subscriber }
+        let subscriber = set_default(tracing_subscriber::registry().with(logs.layer()));
+        Self { logs, clock, dir, _subscriber: subscriber }
     }
 
     fn text(&self) -> String {
-        self.logs.flush(Duration::from_secs(60)).unwrap();
+        self.logs.flush(Duration::from_mins(1)).unwrap();
         std::fs::read_to_string(self.dir.path().join("backend.log")).unwrap()
     }
 
@@ -217,7 +218,7 @@ fn a_filter_set_for_a_time_goes_by_itself() {
     let log = Fixture::new("warn");
     let say = |number: u32| debug!(number, "detail");
     say(1);
-    log.logs.filter().set_for("warn,logs_lines=debug", Duration::from_secs(60)).unwrap();
+    log.logs.filter().set_for("warn,logs_lines=debug", Duration::from_mins(1)).unwrap();
     assert_eq!(log.logs.filter().spec(), "warn,logs_lines=debug");
     say(2);
     log.clock.advance(Duration::from_secs(59));

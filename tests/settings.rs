@@ -97,7 +97,7 @@ fn the_defaults_are_those_of_the_specification() {
     assert_eq!(settings.metrics.max_strategies, 64);
     assert!(Group::ALL.iter().all(|group| settings.metrics.groups.contains(*group)));
     assert_eq!((settings.logging.max_file_bytes, settings.logging.max_files), (100_000_000, 10));
-    assert_eq!(settings.logging.file_path("backend"), Some("logs/backend.log".into()));
+    assert_eq!(settings.logging.file_path("backend"), PathBuf::from("logs/backend.log"));
     assert_eq!(settings.alerts.outbox_path("risk"), PathBuf::from("state/risk.redb"));
     assert_eq!(settings.alerts.active_channels(), [ChannelKind::Log]);
     assert_eq!(settings.alerts.reminders.critical, Some(Duration::from_mins(30)));

@@ -2,6 +2,7 @@
 
 pub(crate) use trading_telemetry::{OrderStatus, OrderType, RiskResult, Side};
 
+use trading_telemetry::alerts::event::MetadataValue;
 use trading_telemetry::audit::{self, AuditedOrder, OrderDetails};
 use trading_telemetry::{PortfolioSnapshot, Strategy, Telemetry};
 
@@ -9,6 +10,8 @@ use tracing::span::EnteredSpan;
 
 use crate::orders::{Fill, Kind, Order};
 use crate::risk::RiskManager;
+
+const NO_METADATA: [(&str, MetadataValue); 0] = [];
 
 /// The portfolio at a close.
 #[derive(Clone, Copy, Debug)]
@@ -117,7 +120,7 @@ impl Recorder {
 
     pub(crate) fn kill_switch(&self, on: bool, reason: &str) {
         if on {
-            self.telemetry.audit().kill_switch_on(reason);
+            self.telemetry.audit().kill_switch_on(reason, NO_METADATA);
         } else {
             self.telemetry.audit().kill_switch_off(reason);
         }

@@ -9,6 +9,10 @@ use crate::metrics::{Metrics, Strategy};
 
 pub use order::{AuditedOrder, Fill, OrderDetails};
 
+use crate::alerts::Alerts;
+use crate::alerts::direct::DirectAlert;
+use crate::alerts::event::{AlertSeverity, MetadataValue};
+use crate::alerts::rule::KILL_SWITCH;
 use crate::logs::AUDIT_TARGET;
 
 /// Writes trading decisions.
@@ -18,11 +22,12 @@ use crate::logs::AUDIT_TARGET;
 #[derive(Clone, Debug)]
 pub struct Audit {
     metrics: Metrics,
+    alerts: Alerts,
 }
 
 impl Audit {
-    pub(crate) fn new(metrics: Metrics) -> Self {
-        Self { metrics }
+    pub(crate) fn new(metrics: Metrics, alerts: Alerts) -> Self {
+        Self { metrics, alerts }
     }
 
     /// An order whose decisions are about to be written.
@@ -54,10 +59,26 @@ impl Audit {
         tracing::info!(target: AUDIT_TARGET, breaker, reason, "circuit_breaker_reset");
     }
 
-    /// Turns the kill switch on: `kill_switch_activated`. The reason is the text of its alert.
-    pub fn kill_switch_on(&self, reason: &str) {
+    /// Turns the kill switch on: `kill_switch_activated`. The reason is the text of its alert, and the metadata are
+    /// shown with it: one message, not one from the rule and one by hand.
+    pub fn kill_switch_on<K: Into<String>>(
+        &self,
+        reason: &str,
+        metadata: impl IntoIterator<Item = (K, MetadataValue)>,
+    ) {
+        let mut alert = DirectAlert::new(AlertSeverity::Critical, "Kill Switch Activated", reason);
+        alert.rule = Some(KILL_SWITCH.to_owned());
+        alert.metadata = metadata.into_iter().map(|(key, value)| (key.into(), value)).collect();
+        let told: Vec<_> = alert.metadata.iter().map(|(key, value)| format!("{key}={value}")).collect();
+        tracing::error!(
+            target: AUDIT_TARGET,
+            reason,
+            metadata = (!told.is_empty()).then(|| told.join(", ")),
+            "kill_switch_activated"
+        );
+        // The reason first: the change wakes the engine, which then has to know it.
+        self.alerts.send(alert);
         self.metrics.risk().kill_switch(true);
-        tracing::error!(target: AUDIT_TARGET, reason, "kill_switch_activated");
     }
 
     /// Turns the kill switch off: `kill_switch_deactivated`.

@@ -4,6 +4,8 @@ use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 use std::sync::LazyLock;
 
+use opentelemetry_sdk::metrics::data::ScopeMetrics;
+
 use super::family::{Family, Part, Type};
 use super::{Collected, Selection};
 use crate::metrics::catalog::{CATALOG, Instrument, Kind};
@@ -29,7 +31,7 @@ pub(super) fn families<'a>(
     selection: &Selection,
 ) -> impl Iterator<Item = (usize, Family<'a>)> {
     let mut parts: Vec<Vec<Part<'a>>> = CATALOG.iter().map(|_| Vec::new()).collect();
-    for metric in collected.catalogue.scope_metrics().flat_map(|scope| scope.metrics()) {
+    for metric in collected.catalogue.scope_metrics().flat_map(ScopeMetrics::metrics) {
         if let Some(parts) = ROWS.get(metric.name()).and_then(|row| parts.get_mut(*row)) {
             parts.push(Part { metric, scope: Vec::new() });
         }

@@ -3,26 +3,26 @@
 
 use opentelemetry_sdk::metrics::data::{ExponentialBucket, ExponentialHistogramDataPoint};
 
-/// The cumulative buckets of a point, without `+Inf`.
+/// Appends the cumulative buckets of a point, without `+Inf`.
 ///
 /// Bounds are the powers of two from the smallest value seen to the largest. The SDK's own resolution follows the range
 /// of the values, so that its bounds would be other series after a single outlier; those of scale 0 stay, and each
 /// coarser scale uses some of them. What is lost is resolution: a factor of two.
 pub(super) fn classic_buckets<T>(point: &ExponentialHistogramDataPoint<T>, buckets: &mut Vec<(f64, u64)>) {
-    buckets.clear();
+    let start = buckets.len();
     let scale = point.scale();
     let mut total = 0_u64;
 
     // A negative bucket with index i holds [-2^(i+1), -2^i): the largest index comes first.
     for (index, count) in at_scale_zero(point.negative_bucket(), scale).into_iter().rev() {
         total = total.saturating_add(count);
-        push(buckets, -power_of_two(index, scale), total);
+        push(buckets, start, -power_of_two(index, scale), total);
     }
     total = total.saturating_add(point.zero_count());
-    push(buckets, point.zero_threshold(), total);
+    push(buckets, start, point.zero_threshold(), total);
     for (index, count) in at_scale_zero(point.positive_bucket(), scale) {
         total = total.saturating_add(count);
-        push(buckets, power_of_two(index.saturating_add(1), scale), total);
+        push(buckets, start, power_of_two(index.saturating_add(1), scale), total);
     }
 }
 
@@ -32,8 +32,8 @@ pub(super) fn is_positive<T>(point: &ExponentialHistogramDataPoint<T>) -> bool {
 }
 
 /// A bound that underflows or overflows repeats its neighbour, or `+Inf`.
-fn push(buckets: &mut Vec<(f64, u64)>, bound: f64, total: u64) {
-    match buckets.last_mut() {
+fn push(buckets: &mut Vec<(f64, u64)>, start: usize, bound: f64, total: u64) {
+    match buckets[start..].last_mut() {
         Some(last) if bound <= last.0 => last.1 = total,
         _ if bound.is_finite() => buckets.push((bound, total)),
         _ => {}

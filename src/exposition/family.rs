@@ -100,25 +100,3 @@ pub(super) use each_number;
 fn is_histogram(data: &AggregatedMetrics) -> bool {
     each_number!(data, data => matches!(data, MetricData::Histogram(_) | MetricData::ExponentialHistogram(_)))
 }
-
-/// The attributes of a point, as text that two different sets never share.
-pub(super) fn identity(part: &Part<'_>, index: usize) -> String {
-    fn nth<T>(data: &MetricData<T>, index: usize) -> Vec<&KeyValue> {
-        match data {
-            MetricData::Gauge(data) => {
-                data.data_points().nth(index).map(|point| point.attributes().collect())
-            }
-            MetricData::Sum(data) => data.data_points().nth(index).map(|point| point.attributes().collect()),
-            MetricData::Histogram(data) => {
-                data.data_points().nth(index).map(|point| point.attributes().collect())
-            }
-            MetricData::ExponentialHistogram(data) => {
-                data.data_points().nth(index).map(|point| point.attributes().collect())
-            }
-        }
-        .unwrap_or_default()
-    }
-    let mut attributes = each_number!(part.metric.data(), data => nth(data, index));
-    attributes.sort_by(|left, right| left.key.cmp(&right.key));
-    format!("{} {} {attributes:?}", part.metric.name(), part.metric.unit())
-}

@@ -71,6 +71,12 @@ pub(super) fn families<'a>(foreign: &'a ResourceMetrics, told: &mut Told) -> Vec
     families
 }
 
+/// The name of the family that an instrument's series are in, on a text scrape.
+pub(crate) fn family_name(metric: &Metric) -> String {
+    let suffix = classify(metric.data()).map_or(Suffix::Unit, |(_, suffix)| suffix);
+    family_names(metric.name(), metric.unit(), suffix).text
+}
+
 fn classify(data: &AggregatedMetrics) -> Option<(Type, Suffix)> {
     fn of<T>(data: &MetricData<T>) -> Option<(Type, Suffix)> {
         let (kind, suffix, temporality) = match data {

@@ -11,13 +11,16 @@ mod exemplar;
 mod exponential;
 mod family;
 mod foreign;
+mod labels;
 mod names;
 mod negotiation;
 mod number;
 mod render;
+mod series;
 mod text;
 
 #[cfg(test)]
+#[expect(clippy::float_cmp, reason = "what is written has to read back equal")]
 mod tests;
 
 use std::collections::BTreeSet;
@@ -28,6 +31,7 @@ use opentelemetry_sdk::metrics::data::ResourceMetrics;
 use crate::metrics::catalog::{Group, Instrument};
 
 pub(crate) use exemplar::{Exemplar, Exemplars, NoExemplars, SeriesExemplars};
+pub(crate) use foreign::family_name;
 pub(crate) use negotiation::accepts_gzip;
 pub(crate) use render::Renderer;
 

@@ -14,13 +14,15 @@ pub(super) fn write_float(out: &mut Vec<u8>, value: f64) {
     }
     let mut buffer = zmij::Buffer::new();
     let text = buffer.format_finite(value).as_bytes();
-    let dot = text.iter().position(|byte| *byte == b'.');
-    match dot {
-        Some(_) if value.abs() < 1e-4 && value != 0.0 && !text.contains(&b'e') => {
-            write_small_exponent(out, text)
-        }
+    if let Some(exponent) = text.iter().position(|byte| *byte == b'e') {
+        return write_exponent(out, text, exponent);
+    }
+    if value.abs() < 1e-4 && value != 0.0 {
+        return write_small_exponent(out, text);
+    }
+    match text.iter().position(|byte| *byte == b'.') {
         // Python's client switches for positive values alone, and only where `repr` has not.
-        Some(dot) if dot > 6 && value > 0.0 && !text.contains(&b'e') => write_go_exponent(out, text, dot),
+        Some(dot) if dot > 6 && value > 0.0 => write_go_exponent(out, text, dot),
         _ => out.extend_from_slice(text),
     }
 }
@@ -39,13 +41,14 @@ fn small_integer(value: f64) -> Option<i32> {
     (exact && whole.unsigned_abs() < 1_000_000).then_some(whole)
 }
 
+/// `value` has six digits at most.
 fn write_small(out: &mut Vec<u8>, value: i32) {
     if value < 0 {
         out.push(b'-');
     }
-    let mut digits = [b'0'; 8];
+    let mut digits = *b"000000.0";
     let mut rest = value.unsigned_abs();
-    let mut start = digits.len();
+    let mut start = 6;
     loop {
         start -= 1;
         digits[start] = b'0' + (rest % 10) as u8;
@@ -55,8 +58,10 @@ fn write_small(out: &mut Vec<u8>, value: i32) {
         }
     }
     out.extend_from_slice(&digits[start..]);
-    out.extend_from_slice(b".0");
 }
+
+/// From a million to 1e16, where `repr` itself turns to an exponent.
+const EXPONENTS: [&[u8; 2]; 10] = [b"06", b"07", b"08", b"09", b"10", b"11", b"12", b"13", b"14", b"15"];
 
 /// `1234567.5` to `1.2345675e+06`: `text` is a positive decimal with its point at `dot`, at least 7.
 fn write_go_exponent(out: &mut Vec<u8>, text: &[u8], dot: usize) {
@@ -68,9 +73,20 @@ fn write_go_exponent(out: &mut Vec<u8>, text: &[u8], dot: usize) {
     while out.len() > start + 1 && matches!(out.last(), Some(b'0' | b'.')) {
         out.pop();
     }
-    let exponent = dot - 1; // 6 to 15, since `repr` itself turns to an exponent at 1e16
     out.extend_from_slice(b"e+");
-    out.extend_from_slice(&[b'0' + (exponent / 10) as u8, b'0' + (exponent % 10) as u8]);
+    out.extend_from_slice(EXPONENTS.get(dot - 7).copied().unwrap_or(b"16"));
+}
+
+/// `1e-7` to `1e-07`: an exponent has a sign and two digits at least. `at` is where the `e` stands.
+fn write_exponent(out: &mut Vec<u8>, text: &[u8], at: usize) {
+    let (mantissa, exponent) = (&text[..at], &text[at + 1..]);
+    let digits = exponent.iter().position(u8::is_ascii_digit).unwrap_or(exponent.len());
+    out.extend_from_slice(mantissa);
+    out.extend_from_slice(if exponent.first() == Some(&b'-') { b"e-" } else { b"e+" });
+    if exponent.len() - digits < 2 {
+        out.push(b'0');
+    }
+    out.extend_from_slice(&exponent[digits..]);
 }
 
 /// `0.000012` to `1.2e-05`: Python's `repr` turns to an exponent one digit sooner than zmij.
@@ -139,7 +155,7 @@ mod tests {
         fn so_does_every_price(cents in -10_000_000_000_i64..10_000_000_000) {
             #[expect(clippy::cast_precision_loss)]
             let value = cents as f64 / 100.0;
-            prop_assert_eq!(text(value).parse::<f64>().unwrap(), value);
+            prop_assert_eq!(text(value).parse::<f64>().unwrap().to_bits(), value.to_bits());
         }
     }
 }

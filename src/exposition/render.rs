@@ -1,5 +1,5 @@
-//! The scrape itself. Each point is written once, where the SDK has it, into one buffer; then the points are put in
-//! order by their label blocks and copied out. No string is made per series.
+//! The scrape itself: the values of each family are read out of the SDK's points, then its lines are written in order,
+//! once. No string is made per series.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -10,40 +10,37 @@ use opentelemetry_sdk::metrics::data::{HistogramDataPoint, MetricData};
 
 use super::exemplar::{SeriesExemplars, write_exemplar};
 use super::exponential::{classic_buckets, is_positive};
-use super::family::{Family, Part, Type, each_number, identity};
+use super::family::{Family, Part, Type, each_number};
 use super::foreign::{self, Told};
+use super::labels::Labels;
 use super::number::{write_count, write_float};
-use super::text::{Labels, escape_help};
+use super::series::SeriesTable;
+use super::text::escape_help;
 use super::{Collected, Exemplars, Format, Selection, catalogue};
-use crate::metrics::catalog::{CATALOG, Kind};
+use crate::metrics::catalog::{CATALOG, Instrument, Kind};
 
-/// Writes scrapes; keeps its buffers, and what it has logged, between them.
+/// Writes scrapes; keeps its buffers, the families' label blocks, and what it has logged, between them.
 #[derive(Debug, Default)]
 pub(crate) struct Renderer {
-    scratch: Scratch,
-    /// The order of each family's series at the last scrape. The SDK's own order seldom changes, so that this one, tried
-    /// first, makes sorting a single pass.
-    orders: Vec<Vec<u32>>,
+    readings: Readings,
+    tables: Vec<SeriesTable>,
     told: Told,
     size: usize,
 }
 
+/// The values of the family that is being written.
 #[derive(Debug, Default)]
-struct Scratch {
-    lines: Vec<u8>,
-    series: Vec<Series>,
+struct Readings {
+    points: Vec<Reading>,
+    /// The cumulative buckets of all points, without `+Inf`.
     buckets: Vec<(f64, u64)>,
-    le: Vec<u8>,
 }
 
-/// The lines of one point.
+/// The value of one point.
 #[derive(Debug)]
-struct Series {
-    lines: Range<usize>,
-    /// Its label block within the lines.
-    key: Range<usize>,
-    part: usize,
-    index: usize,
+enum Reading {
+    Single(f64),
+    Histogram { count: u64, sum: Option<f64>, buckets: Range<usize> },
 }
 
 impl Renderer {
@@ -51,8 +48,9 @@ impl Renderer {
     pub(crate) fn render(&mut self, collected: &Collected, selection: &Selection, format: Format) -> Vec<u8> {
         let mut out = Vec::with_capacity(self.size);
         let names = selection.names.as_ref();
+        let exemplars = (format == Format::OpenMetrics).then_some(&*collected.exemplars);
         for (ordinal, family) in catalogue::families(collected, selection) {
-            self.family(&mut out, ordinal, &family, format, Some(&*collected.exemplars));
+            self.family(&mut out, ordinal, &family, format, exemplars);
         }
         if selection.families.shows_the_rest() {
             if names.is_none_or(|names| names.takes("target_info") || names.takes("target")) {
@@ -82,82 +80,44 @@ impl Renderer {
         format: Format,
         exemplars: Option<&dyn Exemplars>,
     ) {
-        self.scratch.lines.clear();
-        self.scratch.series.clear();
-        let labels = if family.kind == Type::Histogram { Labels::with_le() } else { Labels::default() };
-        let exemplars = exemplars.filter(|_| format == Format::OpenMetrics);
-        let mut page = Page { scratch: &mut self.scratch, family, exemplars, labels };
+        if self.tables.len() <= ordinal {
+            self.tables.resize_with(ordinal + 1, SeriesTable::default);
+        }
+        let table = &mut self.tables[ordinal];
+        table.begin(family);
+        self.readings.points.clear();
+        self.readings.buckets.clear();
+
+        let labels =
+            if family.kind == Type::Histogram { Labels::of_a_histogram() } else { Labels::default() };
+        let mut reader = Reader { readings: &mut self.readings, table, family, labels };
         for (part, metric) in family.parts.iter().enumerate() {
             if family.kind.fits(metric.metric.data()) {
-                page.part(part, metric);
+                reader.part(part, metric);
             }
         }
-        page.fill_in_zeros();
+        reader.fill_in_zeros();
 
-        write_head(out, family, format);
-        if self.orders.len() <= ordinal {
-            self.orders.resize_with(ordinal + 1, Vec::new);
-        }
-        let order = &mut self.orders[ordinal];
-        self.scratch.sort(order, &family.parts);
-        if self.scratch.write(out, order) {
+        table.finish();
+        if table.is_repeated() {
             self.told.tell(&family.text_name, "two series have equal labels once their names are sanitized");
         }
+        write_head(out, family, format);
+        let exemplars = exemplars.filter(|_| matches!(family.kind, Type::Counter | Type::Histogram));
+        Writer { out, name: family.text_name.as_bytes(), table, readings: &self.readings }
+            .write(|point| exemplars?.series(family.row?, &mut table.attributes(point).iter()));
     }
 }
 
-impl Scratch {
-    fn key(&self, index: u32) -> &[u8] {
-        &self.lines[self.series[index as usize].key.clone()]
-    }
-
-    fn sort(&self, order: &mut Vec<u32>, parts: &[Part<'_>]) {
-        let count = u32::try_from(self.series.len()).unwrap_or(u32::MAX);
-        if order.len() != self.series.len() {
-            order.clear();
-            order.extend(0..count);
-        }
-        // Equal blocks are rare and cost a comparison of the attributes, so that the same one is always left out.
-        let original = |index: u32| {
-            let series = &self.series[index as usize];
-            identity(&parts[series.part], series.index)
-        };
-        let compare = |left: &u32, right: &u32| {
-            let blocks = self.key(*left).cmp(self.key(*right));
-            blocks.then_with(|| if left == right { blocks } else { original(*left).cmp(&original(*right)) })
-        };
-        if !order.is_sorted_by(|left, right| compare(left, right).is_le()) {
-            order.sort_by(compare);
-        }
-    }
-
-    /// Copies the series out; whether one was left out because another has its labels.
-    fn write(&self, out: &mut Vec<u8>, order: &[u32]) -> bool {
-        let mut last: Option<&[u8]> = None;
-        let mut repeated = false;
-        for index in order {
-            let key = self.key(*index);
-            if last == Some(key) {
-                repeated = true;
-                continue;
-            }
-            last = Some(key);
-            out.extend_from_slice(&self.lines[self.series[*index as usize].lines.clone()]);
-        }
-        repeated
-    }
-}
-
-/// The family that is being written.
-struct Page<'p, 'a> {
-    scratch: &'p mut Scratch,
+/// Reads the points of a family.
+struct Reader<'p, 'a> {
+    readings: &'p mut Readings,
+    table: &'p mut SeriesTable,
     family: &'a Family<'a>,
-    /// Whose exemplars are shown, if any are.
-    exemplars: Option<&'p dyn Exemplars>,
     labels: Labels<'a>,
 }
 
-impl<'a> Page<'_, 'a> {
+impl<'a> Reader<'_, 'a> {
     fn part(&mut self, part: usize, metric: &'a Part<'a>) {
         each_number!(metric.metric.data(), data => self.points(part, metric, data));
     }
@@ -166,113 +126,41 @@ impl<'a> Page<'_, 'a> {
         let scope = metric.scope.as_slice();
         match data {
             MetricData::Gauge(data) => {
-                for (index, point) in data.data_points().enumerate() {
-                    self.labels.fill(point.attributes().chain(scope));
-                    self.single(part, index, point.value().float(), None);
+                for point in data.data_points() {
+                    self.take(part, point.attributes().chain(scope));
+                    self.readings.points.push(Reading::Single(point.value().float()));
                 }
             }
             MetricData::Sum(data) => {
-                for (index, point) in data.data_points().enumerate() {
-                    let exemplars = (self.family.kind == Type::Counter)
-                        .then(|| self.exemplars_of(&mut point.attributes()))
-                        .flatten();
-                    self.labels.fill(point.attributes().chain(scope));
-                    self.single(part, index, point.value().float(), exemplars.as_deref());
+                for point in data.data_points() {
+                    self.take(part, point.attributes().chain(scope));
+                    self.readings.points.push(Reading::Single(point.value().float()));
                 }
             }
             MetricData::Histogram(data) => {
-                for (index, point) in data.data_points().enumerate() {
-                    cumulate(point, &mut self.scratch.buckets);
+                for point in data.data_points() {
+                    self.take(part, point.attributes().chain(scope));
                     let sum = self.has_sum(point.bounds().next()).then(|| point.sum().float());
-                    let exemplars = self.exemplars_of(&mut point.attributes());
-                    self.labels.fill(point.attributes().chain(scope));
-                    self.histogram(part, index, point.count(), sum, exemplars.as_deref());
+                    self.readings.histogram(point.count(), sum, |buckets| cumulate(point, buckets));
                 }
             }
             MetricData::ExponentialHistogram(data) => {
-                for (index, point) in data.data_points().enumerate() {
-                    classic_buckets(point, &mut self.scratch.buckets);
+                for point in data.data_points() {
+                    self.take(part, point.attributes().chain(scope));
                     let sum = is_positive(point).then(|| point.sum().float());
-                    self.labels.fill(point.attributes().chain(scope));
-                    self.histogram(part, index, point.count() as u64, sum, None);
+                    self.readings.histogram(point.count() as u64, sum, |all| classic_buckets(point, all));
                 }
             }
         }
     }
 
-    fn exemplars_of(
-        &self,
-        attributes: &mut dyn Iterator<Item = &KeyValue>,
-    ) -> Option<Arc<dyn SeriesExemplars>> {
-        self.exemplars?.series(self.family.row?, attributes)
+    fn take(&mut self, part: usize, attributes: impl Iterator<Item = &'a KeyValue>) {
+        self.labels.read(attributes);
+        self.table.take(part, &mut self.labels);
     }
 
     fn has_sum(&self, first_bound: Option<f64>) -> bool {
-        self.family.row.map_or_else(|| first_bound.is_none_or(|bound| bound >= 0.0), |row| row.has_sum())
-    }
-
-    /// The line of a gauge, a counter or an info, from the labels filled in.
-    fn single(&mut self, part: usize, index: usize, value: f64, exemplars: Option<&dyn SeriesExemplars>) {
-        let Self { scratch: Scratch { lines, series, .. }, family, labels, .. } = self;
-        let start = lines.len();
-        lines.extend_from_slice(family.text_name.as_bytes());
-        let key = write_block(lines, labels);
-        lines.push(b' ');
-        write_float(lines, value);
-        if value > 0.0
-            && let Some(exemplar) = exemplars.and_then(|exemplars| exemplars.slot(0))
-        {
-            write_exemplar(lines, &exemplar);
-        }
-        lines.push(b'\n');
-        series.push(Series { lines: start..lines.len(), key, part, index });
-    }
-
-    /// The lines of a histogram's point, from the buckets in the scratch and the labels filled in.
-    fn histogram(
-        &mut self,
-        part: usize,
-        index: usize,
-        count: u64,
-        sum: Option<f64>,
-        exemplars: Option<&dyn SeriesExemplars>,
-    ) {
-        let Self { scratch: Scratch { lines, series, buckets, le }, family, labels, .. } = self;
-        let start = lines.len();
-        let mut below = 0;
-        for (slot, (bound, cumulative)) in buckets.iter().copied().chain([(f64::INFINITY, count)]).enumerate()
-        {
-            le.clear();
-            write_float(le, bound);
-            lines.extend_from_slice(family.text_name.as_bytes());
-            lines.extend_from_slice(b"_bucket");
-            labels.write_with_le(lines, le);
-            lines.push(b' ');
-            write_count(lines, cumulative);
-            // One that was recorded after this collection has no count to stand beside.
-            if cumulative > below
-                && let Some(exemplar) = exemplars.and_then(|exemplars| exemplars.slot(slot))
-            {
-                write_exemplar(lines, &exemplar);
-            }
-            lines.push(b'\n');
-            below = cumulative;
-        }
-        lines.extend_from_slice(family.text_name.as_bytes());
-        lines.extend_from_slice(b"_count");
-        let key = write_block(lines, labels);
-        lines.push(b' ');
-        write_count(lines, count);
-        lines.push(b'\n');
-        if let Some(sum) = sum {
-            lines.extend_from_slice(family.text_name.as_bytes());
-            lines.extend_from_slice(b"_sum");
-            labels.write(lines);
-            lines.push(b' ');
-            write_float(lines, sum);
-            lines.push(b'\n');
-        }
-        series.push(Series { lines: start..lines.len(), key, part, index });
+        self.family.row.map_or_else(|| first_bound.is_none_or(|bound| bound >= 0.0), Instrument::has_sum)
     }
 
     /// A label-less histogram of the catalogue that nothing was recorded into: the SDK cannot make it 0.
@@ -280,25 +168,105 @@ impl<'a> Page<'_, 'a> {
         let Some(row) = self.family.row else { return };
         if let Kind::Histogram(bounds) = row.kind
             && row.labels.is_empty()
-            && self.scratch.series.is_empty()
+            && self.readings.points.is_empty()
         {
-            self.scratch.buckets.clear();
-            self.scratch.buckets.extend(bounds.iter().map(|bound| (*bound, 0)));
-            self.labels.fill(std::iter::empty());
-            self.histogram(0, 0, 0, row.has_sum().then_some(0.0), None);
+            self.take(0, std::iter::empty());
+            let zeros = bounds.iter().map(|bound| (*bound, 0));
+            self.readings.histogram(0, row.has_sum().then_some(0.0), |buckets| buckets.extend(zeros));
         }
     }
 }
 
-fn write_block(lines: &mut Vec<u8>, labels: &Labels<'_>) -> Range<usize> {
-    let start = lines.len();
-    labels.write(lines);
-    start..lines.len()
+impl Readings {
+    fn histogram(&mut self, count: u64, sum: Option<f64>, fill: impl FnOnce(&mut Vec<(f64, u64)>)) {
+        let start = self.buckets.len();
+        fill(&mut self.buckets);
+        self.points.push(Reading::Histogram { count, sum, buckets: start..self.buckets.len() });
+    }
 }
 
-/// The cumulative buckets of a point, without `+Inf`.
+/// Writes the lines of a family.
+struct Writer<'p> {
+    out: &'p mut Vec<u8>,
+    name: &'p [u8],
+    table: &'p SeriesTable,
+    readings: &'p Readings,
+}
+
+impl Writer<'_> {
+    fn write(mut self, exemplars_of: impl Fn(usize) -> Option<Arc<dyn SeriesExemplars>>) {
+        for point in self.table.order() {
+            let exemplars = exemplars_of(point);
+            match &self.readings.points[point] {
+                Reading::Single(value) => self.single(point, *value, exemplars.as_deref()),
+                Reading::Histogram { count, sum, buckets } => {
+                    let buckets = &self.readings.buckets[buckets.clone()];
+                    self.histogram(point, buckets, *count, *sum, exemplars.as_deref());
+                }
+            }
+        }
+    }
+
+    /// The line of a gauge, a counter or an info.
+    fn single(&mut self, point: usize, value: f64, exemplars: Option<&dyn SeriesExemplars>) {
+        self.out.extend_from_slice(self.table.name_and_block(point));
+        self.out.push(b' ');
+        write_float(self.out, value);
+        if value > 0.0 {
+            self.exemplar(exemplars, 0);
+        }
+        self.out.push(b'\n');
+    }
+
+    /// A histogram's `_count` or `_sum`.
+    fn total(&mut self, suffix: &[u8], point: usize, value: f64) {
+        self.out.extend_from_slice(self.name);
+        self.out.extend_from_slice(suffix);
+        self.out.extend_from_slice(self.table.block(point));
+        self.out.push(b' ');
+        write_float(self.out, value);
+        self.out.push(b'\n');
+    }
+
+    fn histogram(
+        &mut self,
+        point: usize,
+        buckets: &[(f64, u64)],
+        count: u64,
+        sum: Option<f64>,
+        exemplars: Option<&dyn SeriesExemplars>,
+    ) {
+        let (before_le, after_le) = self.table.around_le(point);
+        let mut below = 0;
+        for (slot, (bound, cumulative)) in buckets.iter().copied().chain([(f64::INFINITY, count)]).enumerate()
+        {
+            self.out.extend_from_slice(before_le);
+            write_float(self.out, bound);
+            self.out.extend_from_slice(after_le);
+            self.out.push(b' ');
+            write_count(self.out, cumulative);
+            // One that was recorded after this collection has no count to stand beside.
+            if cumulative > below {
+                self.exemplar(exemplars, slot);
+            }
+            self.out.push(b'\n');
+            below = cumulative;
+        }
+        self.total(b"_count", point, count.float());
+        if let Some(sum) = sum {
+            self.total(b"_sum", point, sum);
+        }
+    }
+
+    fn exemplar(&mut self, exemplars: Option<&dyn SeriesExemplars>, slot: usize) {
+        if let Some(exemplar) = exemplars.and_then(|exemplars| exemplars.slot(slot)) {
+            write_exemplar(self.out, &exemplar);
+        }
+    }
+}
+
+/// Appends the cumulative buckets of a point, without `+Inf`.
 fn cumulate<T>(point: &HistogramDataPoint<T>, buckets: &mut Vec<(f64, u64)>) {
-    buckets.clear();
     let mut total = 0_u64;
     for (bound, count) in point.bounds().zip(point.bucket_counts()) {
         total = total.saturating_add(count);
@@ -345,7 +313,8 @@ fn write_target_info(out: &mut Vec<u8>, resource: &Resource, format: Format) {
     let attributes: Vec<KeyValue> =
         resource.iter().map(|(key, value)| KeyValue::new(key.clone(), value.clone())).collect();
     let mut labels = Labels::default();
-    labels.fill(attributes.iter());
+    labels.read(attributes.iter());
+    labels.find_shape();
     out.extend_from_slice(
         format!("# HELP {name} Target metadata\n# TYPE {name} {kind}\ntarget_info").as_bytes(),
     );

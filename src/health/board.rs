@@ -232,7 +232,7 @@ impl State {
         if before != Some(up) {
             self.by_report = by_report;
         }
-        record.metrics.up(up);
+        record.metrics.up(up, self.by_report);
         match (before, up) {
             (Some(true) | None, false) => {
                 self.down_since = Some(now);

@@ -193,7 +193,7 @@ impl Signal for HealthSignal {
 
     fn shutdown(&self, _: Duration) -> SignalOutcome {
         self.0.stop();
-        SignalOutcome { delivered: None, lost: 0, error: None }
+        SignalOutcome { delivered: None, kept: 0, lost: 0, error: None }
     }
 }
 

@@ -52,7 +52,6 @@ pub use heartbeat::Heartbeat;
 pub(crate) use board::HealthConfig;
 pub(crate) use handle::HealthSignal;
 pub(crate) use report::{alive, ready};
-pub(crate) use tls::install_crypto_provider;
 
 #[cfg(test)]
 mod tests;

@@ -10,7 +10,7 @@ use crate::testing::TestTelemetry;
 
 fn latched(telemetry: &TestTelemetry, component: &str) -> Vec<(f64, f64)> {
     let mut found = Vec::new();
-    telemetry.metrics().components().take_latched(|_, name, latched| {
+    telemetry.metrics().components().take_latched(|_, name, latched, _| {
         if name == component {
             found.push((latched.last, latched.worst));
         }

@@ -5,18 +5,12 @@ use std::fs;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
-use rustls::crypto::ring;
+use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
 
 use super::failure::{CheckError, CheckFailure, Problem};
-
-/// Makes sure that the process has a crypto provider; one that was installed before stays. Ours name theirs: this is for
-/// the service's own clients, which would panic because of what our dependencies enable.
-pub(crate) fn install_crypto_provider() {
-    _ = ring::default_provider().install_default();
-}
 
 /// Whom a check trusts.
 #[derive(Clone, Debug, Default)]
@@ -71,7 +65,7 @@ impl Trust {
 }
 
 fn client(roots: RootCertStore) -> Result<Arc<ClientConfig>, rustls::Error> {
-    let provider = Arc::new(ring::default_provider());
+    let provider = Arc::new(aws_lc_rs::default_provider());
     let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
     Ok(Arc::new(config.with_root_certificates(roots).with_no_client_auth()))
 }

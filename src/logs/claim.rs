@@ -33,7 +33,7 @@ impl Claim {
                 {
                     voice.notify(NoticeKind::TakeOverFailed, &error.to_string());
                     voice.say("warning", "log_take_over_failed", |line| {
-                        line.text("error", &error.to_string())
+                        line.text("error", &error.to_string());
                     });
                 }
                 return Ok(claim);

@@ -26,7 +26,7 @@ impl Style {
         out: &mut String,
     ) {
         let dim = self.paint("2");
-        self.span(out, dim, |out| stamp.write(now, out));
+        span(out, dim, |out| stamp.write(now, out));
         let color = match *metadata.level() {
             Level::ERROR => "31",
             Level::WARN => "33",
@@ -34,36 +34,36 @@ impl Style {
             _ => "34",
         };
         out.push(' ');
-        self.span(out, self.paint(color), |out| {
+        span(out, self.paint(color), |out| {
             let _ = write!(out, "{:<5}", metadata.level().as_str());
         });
         out.push(' ');
-        self.span(out, self.paint("1"), |out| push_harmless(line.event(), out));
+        span(out, self.paint("1"), |out| push_harmless(line.event(), out));
         for (key, value) in line.entries() {
             out.push(' ');
-            self.span(out, dim, |out| {
+            span(out, dim, |out| {
                 push_harmless(key, out);
                 out.push('=');
             });
             push_harmless(unquoted(value), out);
         }
         out.push(' ');
-        self.span(out, dim, |out| push_harmless(metadata.target(), out));
+        span(out, dim, |out| push_harmless(metadata.target(), out));
         out.push('\n');
     }
 
     fn paint(self, code: &'static str) -> Option<&'static str> {
         self.color.then_some(code)
     }
+}
 
-    fn span(self, out: &mut String, code: Option<&str>, text: impl FnOnce(&mut String)) {
-        if let Some(code) = code {
-            let _ = write!(out, "\u{1b}[{code}m");
-        }
-        text(out);
-        if code.is_some() {
-            out.push_str("\u{1b}[0m");
-        }
+fn span(out: &mut String, code: Option<&str>, text: impl FnOnce(&mut String)) {
+    if let Some(code) = code {
+        let _ = write!(out, "\u{1b}[{code}m");
+    }
+    text(out);
+    if code.is_some() {
+        out.push_str("\u{1b}[0m");
     }
 }
 

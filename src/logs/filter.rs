@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tracing::subscriber::Interest;
 use tracing::{Metadata, callsite};
-use tracing_subscriber::filter::Targets;
+use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::{Context, Filter};
 
 use super::line::AUDIT_TARGET;
@@ -163,7 +163,40 @@ fn parse(spec: &str) -> Result<Targets, FilterError> {
         return refuse(None);
     }
     match directives.join(",").parse() {
-        Ok(targets) => Ok(targets),
+        Ok(targets) => Ok(quiet(targets)),
         Err(error) => refuse(Some(error.to_string())),
+    }
+}
+
+/// OpenTelemetry's crates log how they come and go at info: of them only what is wrong passes, unless the filter names
+/// them.
+fn quiet(targets: Targets) -> Targets {
+    const THEIRS: &str = "opentelemetry";
+    if targets.iter().any(|(named, _)| THEIRS.starts_with(named)) {
+        return targets;
+    }
+    // `LevelFilter` orders by how much passes.
+    let level = targets.default_level().map_or(LevelFilter::OFF, |level| level.min(LevelFilter::WARN));
+    targets.with_target(THEIRS, level)
+}
+
+#[cfg(test)]
+mod tests {
+    use tracing::Level;
+
+    use super::*;
+
+    #[test]
+    fn of_opentelemetrys_own_lines_only_what_is_wrong_passes_unless_they_are_named() {
+        let passes =
+            |spec: &str, target: &str, level: Level| parse(spec).unwrap().would_enable(target, &level);
+        assert!(!passes("info", "opentelemetry_sdk", Level::INFO));
+        assert!(!passes("trace,desk=debug", "opentelemetry-otlp", Level::INFO));
+        assert!(passes("info", "opentelemetry_sdk", Level::WARN));
+        assert!(!passes("error", "opentelemetry_sdk", Level::WARN), "not more than the rest");
+        assert!(!passes("desk=debug", "opentelemetry_sdk", Level::ERROR));
+        assert!(passes("info,opentelemetry=debug", "opentelemetry_sdk", Level::DEBUG));
+        assert!(passes("info,opentelemetry_sdk=info", "opentelemetry_sdk", Level::INFO));
+        assert!(!passes("info,opentelemetry_sdk=info", "opentelemetry-otlp", Level::INFO), "not named");
     }
 }

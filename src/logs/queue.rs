@@ -420,3 +420,6 @@ impl Queue {
 fn wait<'a>(condition: &Condvar, state: MutexGuard<'a, State>, at_most: Duration) -> MutexGuard<'a, State> {
     condition.wait_timeout(state, at_most).unwrap_or_else(PoisonError::into_inner).0
 }
+
+#[cfg(test)]
+mod tests;

@@ -101,3 +101,18 @@ impl LogStats {
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metrics::catalog::{Values, find};
+
+    #[test]
+    fn the_reasons_are_those_of_the_catalogue() {
+        let label = find("trading_telemetry_log_dropped_total").unwrap().labels[0];
+        let names: Vec<_> = DropReason::ALL.iter().map(|reason| reason.as_str()).collect();
+        assert_eq!(label.values, Values::Closed(&["queue_full", "write_failed", "encode_failed"]));
+        assert_eq!(names, ["queue_full", "write_failed", "encode_failed"]);
+        assert!(DropReason::ALL.iter().enumerate().all(|(index, reason)| *reason as usize == index));
+    }
+}

@@ -26,13 +26,17 @@ use caps::Capped;
 use catalog::{Group, Instrument};
 use groups::{Components, StrategyMetrics, observe_process};
 use latch::Waker;
-use registry::Registry;
 
+pub(crate) use bound::Distribution;
 pub(crate) use caps::{MAX_FREE_VALUES, MAX_VALUE_BYTES, OTHER};
 pub(crate) use foreign::ForeignProvider;
 pub(crate) use groups::Component;
 pub use groups::{Breaker, Execution, Ml, Portfolio, PortfolioSnapshot, Risk, Strategy};
+pub(crate) use latch::Latched;
 pub(crate) use reading::Readings;
+pub(crate) use registry::Registry;
+pub(crate) use series::Recorded;
+pub(crate) use told::Told;
 
 const SYSTEM_INFO: &Instrument = catalog::named("trading_system_info");
 const OVER_CAP: &Instrument = catalog::named("trading_telemetry_over_cap_total");

@@ -26,6 +26,16 @@ impl Readings {
         Self { metrics, foreign }
     }
 
+    pub(crate) fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
+    /// Collects the service's own instruments, within the deadline that its callbacks have.
+    pub(crate) fn collect_foreign(&self) -> Option<ResourceMetrics> {
+        let mut foreign = ResourceMetrics::default();
+        self.foreign.collect(&mut foreign).ok().map(|()| foreign)
+    }
+
     /// Collects both, for a scrape; `None` after the shutdown. What fails of the service's own instruments is left out.
     pub(crate) fn collect(&self) -> Option<Collected> {
         let registry = Arc::clone(self.metrics.registry());

@@ -4,6 +4,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::{BoundCounter, Counter, Gauge, Histogram, Meter, MeterProvider};
@@ -15,7 +16,7 @@ use super::bound::{Amount, Count, Distribution, Level};
 use super::caps::MAX_FREE_VALUES;
 use super::catalog::{self, CATALOG, Group, Instrument, Kind};
 use super::reader::SharedReader;
-use super::series::{GroupState, InstrumentState, Series};
+use super::series::{GroupState, InstrumentState, Recorded, Series};
 
 const REFUSED: &Instrument = catalog::named("trading_telemetry_refused_values_total");
 
@@ -79,6 +80,11 @@ impl Registry {
         read: impl FnOnce(Option<&SeriesByAttributes>) -> T,
     ) -> T {
         read(lock(&self.series).get(name))
+    }
+
+    /// When the series of these attributes, sorted by key, was recorded; `None` where nothing is remembered of it.
+    pub(crate) fn recorded(&self, name: &str, attributes: &[KeyValue], now: Duration) -> Option<Recorded> {
+        self.with_series(name, |series| series?.get(attributes).map(|series| series.recorded(now)))
     }
 
     /// A counter of events with these label values, in the order of the row. It is on the scrape at 0 from now on.

@@ -2,7 +2,8 @@
 //! exemplars.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::time::Duration;
 
 use opentelemetry::metrics::BoundCounter;
 
@@ -82,19 +83,23 @@ impl InstrumentState {
 pub(crate) struct Series {
     instrument: Arc<InstrumentState>,
     mark: AtomicU8,
+    /// Nanoseconds on the monotonic clock of the last evaluation that found the series recorded.
+    recorded_at: AtomicU64,
+    /// Whether the last recording was refused.
+    refused: AtomicBool,
     /// One for a counter, one a bucket for a histogram, none for a gauge.
     exemplars: Box<[Slot]>,
 }
 
-/// What became of a series since it was last asked.
+/// When a series was recorded by this process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Activity {
-    /// This process has recorded it at least once.
-    pub(crate) ever: bool,
-    /// It was recorded since the last time that this was asked.
-    pub(crate) fresh: bool,
-    /// A value was refused since the last time that this was asked.
-    pub(crate) refused: bool,
+pub(crate) enum Recorded {
+    /// Not at all: its value is a start-up 0.
+    Never,
+    /// At this reading of the monotonic clock.
+    At(Duration),
+    /// The last recording was refused.
+    Refused,
 }
 
 impl Series {
@@ -105,7 +110,13 @@ impl Series {
             Kind::Info | Kind::Gauge => 0,
         };
         let exemplars = (0..slots).map(|_| Slot::default()).collect();
-        Self { instrument, mark: AtomicU8::new(0), exemplars }
+        Self {
+            instrument,
+            mark: AtomicU8::new(0),
+            recorded_at: AtomicU64::new(0),
+            refused: AtomicBool::new(false),
+            exemplars,
+        }
     }
 
     /// Notes that the series was recorded. One relaxed load unless it is the first time since [`Self::activity`].
@@ -147,14 +158,21 @@ impl Series {
         self.slot(index)?.read()
     }
 
-    /// Reads and rearms the marks.
-    pub(crate) fn activity(&self) -> Activity {
+    /// When this process last recorded the series, as an evaluation at `now` can tell.
+    pub(crate) fn recorded(&self, now: Duration) -> Recorded {
         let mark = self.mark.fetch_and(RECORDED, Ordering::Relaxed);
-        Activity { ever: mark & RECORDED != 0, fresh: mark & FRESH != 0, refused: mark & REFUSED != 0 }
-    }
-
-    /// Whether this process has recorded the series at all: a start-up 0 is not a sample.
-    pub(crate) fn is_recorded(&self) -> bool {
-        self.mark.load(Ordering::Relaxed) & RECORDED != 0
+        if mark & FRESH != 0 {
+            self.refused.store(false, Ordering::Relaxed);
+            self.recorded_at.store(u64::try_from(now.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
+        } else if mark & REFUSED != 0 {
+            self.refused.store(true, Ordering::Relaxed);
+        }
+        if self.refused.load(Ordering::Relaxed) {
+            Recorded::Refused
+        } else if mark & RECORDED != 0 {
+            Recorded::At(Duration::from_nanos(self.recorded_at.load(Ordering::Relaxed)))
+        } else {
+            Recorded::Never
+        }
     }
 }

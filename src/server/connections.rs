@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
 
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
@@ -107,6 +108,15 @@ impl Connections {
 
     pub(super) fn is_empty(&self) -> bool {
         self.lock().is_empty()
+    }
+
+    /// Whether some wait for an answer, or have begun within `grace` to wait for their client.
+    pub(super) fn are_owed(&self, grace: Duration) -> bool {
+        let before =
+            milliseconds(self.origin).saturating_sub(u64::try_from(grace.as_millis()).unwrap_or(u64::MAX));
+        self.lock()
+            .values()
+            .any(|slot| slot.serving.load(Ordering::Relaxed) || slot.since.load(Ordering::Relaxed) > before)
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<u64, Arc<Slot>>> {

@@ -48,6 +48,10 @@ impl Default for Limits {
     }
 }
 
+/// How long a server that stops waits for a client that is in the middle of its request or of its answer: one that hangs
+/// must not hold up the end of the service.
+const LEAVE_TIME: Duration = Duration::from_secs(1);
+
 /// What became of the first try to bind an address; later tries follow while it fails.
 #[derive(Debug)]
 pub(crate) struct FirstBind {
@@ -81,6 +85,7 @@ impl Server {
         let (ended_sender, ended) = mpsc::channel();
         std::thread::Builder::new().name("telemetry-http".to_owned()).spawn(move || {
             let clean = runtime.block_on(serve(addresses, routes, limits, stopping, first_sender));
+            drop(runtime); // with it the last sockets close
             let _ = ended_sender.send(clean); // nobody waits after a drop
         })?;
         let first = first_receiver.iter().collect();
@@ -110,7 +115,7 @@ impl Server {
         }
     }
 
-    /// Takes no more connections, lets open requests end until the deadline, then closes them. Whether all ended.
+    /// Takes no more connections, lets open requests end until the deadline, then closes them. Whether all were answered.
     pub(crate) fn shutdown(self, deadline: Duration) -> bool {
         self.stop.send_replace(Some(deadline));
         // The thread never blocks; the margin is for a machine that is busy.
@@ -130,7 +135,7 @@ async fn serve(
         let mut listeners = Vec::with_capacity(addresses.len());
         for asked in addresses {
             let listener = TcpListener::bind(asked).await;
-            let bound = listener.as_ref().map_err(copy).and_then(|one| one.local_addr());
+            let bound = listener.as_ref().map_err(copy).and_then(TcpListener::local_addr);
             let _ = first.send(FirstBind { asked, bound }); // the starter waits for the last
             let host = Host { routes: Arc::clone(&routes), limits, connections: Arc::clone(&connections) };
             listeners.push(tokio::spawn(host.listen(asked, listener.ok(), stopping.clone())));
@@ -147,10 +152,13 @@ async fn serve(
     for listener in &listeners {
         listener.abort();
     }
-    let deadline = Instant::now() + deadline;
+    let stopped = Instant::now();
     while !connections.is_empty() {
-        if Instant::now() >= deadline {
-            return false;
+        if stopped.elapsed() >= deadline {
+            return !connections.are_owed(Duration::ZERO);
+        }
+        if stopped.elapsed() >= LEAVE_TIME && !connections.are_owed(LEAVE_TIME) {
+            return true;
         }
         sleep(Duration::from_millis(5)).await;
     }
@@ -182,15 +190,13 @@ impl Host {
         stopping: watch::Receiver<Option<Duration>>,
     ) {
         let listener = loop {
-            match listener.take() {
-                Some(listener) => break listener,
-                None => {
-                    sleep(self.limits.bind_again).await;
-                    listener = TcpListener::bind(address).await.ok();
-                    if listener.is_some() {
-                        tracing::info!(target: "trading_telemetry", address = %address, "metrics_port_bound");
-                    }
-                }
+            if let Some(listener) = listener.take() {
+                break listener;
+            }
+            sleep(self.limits.bind_again).await;
+            listener = TcpListener::bind(address).await.ok();
+            if listener.is_some() {
+                tracing::info!(target: "trading_telemetry", address = %address, "metrics_port_bound");
             }
         };
         let mut told = false;

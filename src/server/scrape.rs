@@ -99,6 +99,12 @@ impl Scraper {
         receiver.await.unwrap_or(Err(CollectError::Failed))
     }
 
+    /// How many wait for a body now.
+    #[cfg(test)]
+    pub(super) fn waiting(&self) -> usize {
+        lock(&self.waiting).len()
+    }
+
     /// Collects until nobody waits.
     fn run(&self) {
         while self.is_asked() {

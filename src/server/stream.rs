@@ -98,16 +98,13 @@ impl AsyncWrite for ClientStream {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let Self { stream, slot, lingering, .. } = &mut *self;
-        let (deadline, dropped) = match lingering {
-            Some(lingering) => lingering,
-            None => {
-                ready!(Pin::new(&mut *stream).poll_shutdown(context))?;
-                if slot.is_leaving() {
-                    return Poll::Ready(Ok(()));
-                }
-                lingering.insert((Box::pin(sleep(LINGER_TIME)), 0))
+        if lingering.is_none() {
+            ready!(Pin::new(&mut *stream).poll_shutdown(context))?;
+            if slot.is_leaving() {
+                return Poll::Ready(Ok(()));
             }
-        };
+        }
+        let (deadline, dropped) = lingering.get_or_insert_with(|| (Box::pin(sleep(LINGER_TIME)), 0));
         let mut bytes = [MaybeUninit::uninit(); 8192];
         loop {
             let mut buffer = ReadBuf::uninit(&mut bytes);

@@ -7,7 +7,8 @@ use super::tree::{choice, section};
 section! {
     /// Log lines: what is written, where to, and how long it is kept.
     pub struct LoggingSettings {
-        /// Standard output: `auto` (console on a terminal, else JSON), `json`, `console` or `off`.
+        /// Who is shown the lines. `auto`: the file, and a person where standard error is a terminal; `json`: the file
+        /// alone; `console`: the file, and a person on standard error, whatever that is.
         format: LogFormat = LogFormat::Auto;
         /// Lowest level of events that are written: error, warn, info, debug, trace, or off. No level removes the
         /// audit trail, or the ids of an order from the lines that remain.
@@ -16,8 +17,8 @@ section! {
         filter: Option<String> = None;
         /// Folder of the log files.
         directory: PathBuf = PathBuf::from("logs");
-        /// Log file; `{service}` is the service's name, `null` writes none. Lines in it are always JSON.
-        file: Option<String> = Some("{service}.log".to_owned());
+        /// Log file; `{service}` is the service's name. Lines in it are always JSON.
+        file: String = "{service}.log".to_owned();
         /// Size at which a file is rotated and compressed.
         max_file_bytes: u64 = 100_000_000, from 1000.0 to 1e15;
         /// Rotated files that are kept besides the live one.
@@ -36,16 +37,14 @@ section! {
 }
 
 choice! {
-    /// How lines look on standard output.
+    /// Who is shown the lines besides the file, which is JSON in every case.
     pub enum LogFormat {
-        /// For a person on a terminal, else JSON.
+        /// A person, where standard error is a terminal.
         Auto = "auto",
-        /// One JSON object per line.
+        /// Nobody.
         Json = "json",
-        /// For a person.
+        /// A person, on standard error, whatever that is.
         Console = "console",
-        /// Nothing on standard output.
-        Off = "off",
     }
 }
 
@@ -79,8 +78,8 @@ choice! {
 
 impl LoggingSettings {
     /// The live log file of `service`, in the directory.
-    pub fn file_path(&self, service: &str) -> Option<PathBuf> {
-        self.file.as_ref().map(|file| self.directory.join(for_service(file, service)))
+    pub fn file_path(&self, service: &str) -> PathBuf {
+        self.directory.join(for_service(&self.file, service))
     }
 
     /// The live audit file of `service`, in the directory.
@@ -110,8 +109,8 @@ mod tests {
     #[test]
     fn a_service_name_never_leaves_the_folder() {
         let settings = LoggingSettings::default();
-        assert_eq!(settings.file_path("risk"), Some(PathBuf::from("logs/risk.log")));
-        assert_eq!(settings.file_path("../etc/x y"), Some(PathBuf::from("logs/.._etc_x_y.log")));
+        assert_eq!(settings.file_path("risk"), PathBuf::from("logs/risk.log"));
+        assert_eq!(settings.file_path("../etc/x y"), PathBuf::from("logs/.._etc_x_y.log"));
         assert_eq!(settings.audit_path("risk"), None);
     }
 }

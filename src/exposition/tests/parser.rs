@@ -67,8 +67,8 @@ pub(super) fn parse(text: &str, format: Format) -> Result<Vec<Parsed>, String> {
             }
             match keyword {
                 "HELP" if family.help.is_none() => {
-                    family.help =
-                        Some(unescape(rest, format == Format::OpenMetrics).map_err(|why| wrong(&why))?)
+                    let quotes = format == Format::OpenMetrics;
+                    family.help = Some(unescape(rest, quotes).map_err(|why| wrong(&why))?);
                 }
                 "TYPE" if family.kind.is_empty() => rest.clone_into(&mut family.kind),
                 "UNIT" if format == Format::OpenMetrics && family.unit.is_none() => {
@@ -102,8 +102,7 @@ fn belongs(sample: &Sample, family: &Parsed, format: Format) -> bool {
     let exemplar = sample.exemplar.is_none() || matches!(suffix, "_bucket" | "_total");
     exemplar
         && match (family.kind.as_str(), format) {
-            ("gauge", _) => suffix.is_empty(),
-            ("counter", Format::Text) => suffix.is_empty(),
+            ("gauge", _) | ("counter", Format::Text) => suffix.is_empty(),
             ("counter", Format::OpenMetrics) => suffix == "_total",
             ("info", Format::OpenMetrics) => suffix == "_info",
             ("histogram", _) => match suffix {
@@ -141,10 +140,10 @@ fn check(family: &Parsed) -> Result<(), String> {
         let ended = last.as_ref().is_none_or(|last| last.1.is_infinite());
         match &last {
             Some((known, ..)) if ended && *known == labels => return wrong("a bucket after +Inf"),
-            Some((known, below, count)) if !ended => {
-                if *known != labels || *below >= bound || *count > sample.value {
-                    return wrong("buckets out of order");
-                }
+            Some((known, below, count))
+                if !ended && (*known != labels || *below >= bound || *count > sample.value) =>
+            {
+                return wrong("buckets out of order");
             }
             _ => {}
         }

@@ -1,3 +1,5 @@
+use std::sync::{Arc, Mutex};
+
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::MeterProvider as _;
 use proptest::collection::{btree_map, vec};
@@ -5,7 +7,7 @@ use proptest::prelude::*;
 
 use super::parser::parse;
 use super::{Bench, foreign_of, render};
-use crate::exposition::Format;
+use crate::exposition::{Format, Renderer, Selection};
 
 const FORMATS: [Format; 2] = [Format::Text, Format::OpenMetrics];
 
@@ -75,6 +77,43 @@ proptest! {
         }
         for format in FORMATS {
             parse(&render(&foreign_of(&bench), format), format).map_err(TestCaseError::fail)?;
+        }
+    }
+
+    #[test]
+    fn what_is_kept_between_scrapes_is_never_seen(rounds in vec(vec((0..30_u8, 0..4_u8, 0..1000_u32), 0..20), 1..12)) {
+        // What each round reports is all there is: series come, go, and change places.
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let (gauges, histograms) = (Arc::clone(&seen), Bench::new(|builder| builder));
+        let bench = Bench::new(|builder| builder);
+        let labels = |strategy: u8, kind: u8| match kind {
+            0 => vec![],
+            1 => vec![KeyValue::new("strategy", format!("s{strategy}"))],
+            2 => vec![KeyValue::new("strategy", format!("s{strategy}")), KeyValue::new("side", "BUY")],
+            _ => vec![KeyValue::new("strategy", i64::from(strategy))],
+        };
+        let _gauge = bench.provider.meter("m").f64_observable_gauge("g").with_callback(move |observer| {
+            for (strategy, kind, value) in gauges.lock().unwrap().iter() {
+                observer.observe(f64::from(*value), &labels(*strategy, *kind));
+            }
+        }).build();
+        let histogram = histograms.provider.meter("m").f64_histogram("h").build();
+        let (mut one, mut other) = (Renderer::default(), Renderer::default());
+        for round in rounds {
+            for (strategy, kind, value) in &round {
+                histogram.record(f64::from(*value), &labels(*strategy, *kind));
+            }
+            *seen.lock().unwrap() = round;
+            for collected in [foreign_of(&bench), foreign_of(&histograms)] {
+                for format in FORMATS {
+                    let fresh = Renderer::default().render(&collected, &Selection::all(), format);
+                    // One has seen both families in turn under one number, the other each format by itself.
+                    prop_assert_eq!(&one.render(&collected, &Selection::all(), format), &fresh);
+                    if format == Format::Text {
+                        prop_assert_eq!(&other.render(&collected, &Selection::all(), format), &fresh);
+                    }
+                }
+            }
         }
     }
 

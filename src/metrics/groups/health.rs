@@ -1,6 +1,7 @@
 //! Health of the components that the system depends on.
 
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use crate::metrics::bound::Level;
 use crate::metrics::caps::{Capped, MAX_FREE_VALUES};
@@ -27,10 +28,11 @@ pub(crate) struct Components {
 pub(crate) struct Component {
     name: Box<str>,
     latch: Latch,
+    reported: AtomicBool,
     registry: Arc<Registry>,
-    up: std::sync::OnceLock<Level>,
-    duration: std::sync::OnceLock<Level>,
-    last_success: std::sync::OnceLock<Level>,
+    up: OnceLock<Level>,
+    duration: OnceLock<Level>,
+    last_success: OnceLock<Level>,
     waker: Arc<Waker>,
 }
 
@@ -48,27 +50,29 @@ impl Components {
         self.each.get(name, |name| Component {
             name: name.into(),
             latch: Latch::new(Worse::Lower),
+            reported: AtomicBool::new(false),
             registry: Arc::clone(&self.registry),
-            up: std::sync::OnceLock::new(),
-            duration: std::sync::OnceLock::new(),
-            last_success: std::sync::OnceLock::new(),
+            up: OnceLock::new(),
+            duration: OnceLock::new(),
+            last_success: OnceLock::new(),
             waker: Arc::clone(&self.waker),
         })
     }
 
     /// The state and the worst state since this was last called of each component, by name.
-    pub(crate) fn take_latched(&self, mut each: impl FnMut(&'static Instrument, &str, Latched)) {
+    pub(crate) fn take_latched(&self, mut each: impl FnMut(&'static Instrument, &str, Latched, bool)) {
         self.each.for_each(|name, component| {
             if let Some(latched) = component.latch.take() {
-                each(UP, name, latched);
+                each(UP, name, latched, component.reported.load(Ordering::Relaxed));
             }
         });
     }
 }
 
 impl Component {
-    /// Sets whether the component is up. A change wakes the alerts.
-    pub(crate) fn up(&self, up: bool) {
+    /// Sets whether the component is up. `reported` says that its owner did, not a poll. A change wakes the alerts.
+    pub(crate) fn up(&self, up: bool, reported: bool) {
+        self.reported.store(reported, Ordering::Relaxed);
         let value = f64::from(u8::from(up));
         self.up.get_or_init(|| self.registry.level(UP, &[&self.name])).record(value);
         if self.latch.set(value) {

@@ -57,6 +57,7 @@ struct Breakers {
 #[derive(Debug)]
 struct BreakerState {
     level: Level,
+    latch: Latch,
     tripped: AtomicBool,
 }
 
@@ -70,7 +71,9 @@ pub struct Breaker {
 impl Breaker {
     /// Sets the breaker, and with it the number of tripped ones. A change wakes the alerts, which costs a system call.
     pub fn set(&self, tripped: bool) {
-        self.state.level.record(f64::from(u8::from(tripped)));
+        let value = f64::from(u8::from(tripped));
+        self.state.level.record(value);
+        self.state.latch.set(value);
         let was = self.state.tripped.swap(tripped, Ordering::AcqRel);
         if tripped && !was {
             self.all.tripped.fetch_add(1, Ordering::AcqRel);
@@ -127,6 +130,7 @@ impl Risk {
     pub fn breaker(&self, name: &str) -> Breaker {
         let state = self.breakers.each.get(name, |name| BreakerState {
             level: self.registry.level(BREAKER, &[name]),
+            latch: Latch::new(Worse::Higher),
             tripped: AtomicBool::new(false),
         });
         Breaker { state, all: Arc::clone(&self.breakers) }
@@ -138,15 +142,20 @@ impl Risk {
         self.breakers.count.record(f64::from(tripped));
     }
 
-    /// The last value and the worst since this was last called of each series whose changes wake the alerts, with
-    /// the name of its instrument.
-    pub(crate) fn take_latched(&self, mut each: impl FnMut(&'static Instrument, Latched)) {
+    /// The last value and the worst since this was last called of each series whose changes wake the alerts, with its
+    /// instrument and, for a breaker, its name.
+    pub(crate) fn take_latched(&self, mut each: impl FnMut(&'static Instrument, Option<&str>, Latched)) {
         for (row, watched) in
             [(PDT, &self.pdt), (KILL_SWITCH, &self.kill_switch), (TRIPPED, &self.breakers.count)]
         {
             if let Some(latched) = watched.latch.take() {
-                each(row, latched);
+                each(row, None, latched);
             }
         }
+        self.breakers.each.for_each(|name, breaker| {
+            if let Some(latched) = breaker.latch.take() {
+                each(BREAKER, Some(name), latched);
+            }
+        });
     }
 }

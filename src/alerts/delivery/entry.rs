@@ -1,0 +1,144 @@
+//! A message that waits, as it is stored.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::alerts::event::{AlertSeverity, Event, EventKind, MetadataValue};
+use crate::alerts::message::{Notice, Origin, Story, python_float};
+use crate::alerts::outbox::Ticket;
+
+/// Sorts by time of birth; different in all processes.
+pub(super) type EntryId = u128;
+
+/// The newest state of one incident that a channel has not accepted, or one direct alert.
+#[derive(Clone, Debug)]
+pub(super) struct Entry {
+    pub(super) id: EntryId,
+    pub(super) stored: Stored,
+    /// The monotonic time of the first event and of the newest.
+    pub(super) began: Duration,
+    pub(super) renewed: Duration,
+    /// How old its first event was when this process found it; `None` for one that this process made.
+    pub(super) found_at_age: Option<Duration>,
+    /// How old its newest event was then.
+    newest_age: Duration,
+    /// The batch that it was stored with.
+    pub(super) ticket: Ticket,
+    /// The channel refused it in its full form.
+    pub(super) plain: bool,
+    /// The channel was sent to another address with it.
+    pub(super) moved: bool,
+}
+
+/// The part that survives the process.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Stored {
+    pub(super) event: Event,
+    pub(super) story: Story,
+    /// The highest severity that it tells of: what it is worth.
+    pub(super) severity: AlertSeverity,
+    /// When its first event came, by delivery's own clock.
+    pub(super) recorded: Timestamp,
+    /// When its newest came.
+    pub(super) renewed: Timestamp,
+}
+
+impl Entry {
+    pub(super) fn new(id: EntryId, mut event: Event, now: Duration, wall: Timestamp) -> Self {
+        // JSON knows neither NaN nor infinity; in a message they are words anyway.
+        for (_, value) in &mut event.metadata {
+            if let MetadataValue::Float(number) = value
+                && !number.is_finite()
+            {
+                *value = MetadataValue::Text(python_float(*number));
+            }
+        }
+        let (story, severity) = (Story::of(&event), event.severity);
+        Self {
+            id,
+            stored: Stored { event, story, severity, recorded: wall, renewed: wall },
+            began: now,
+            renewed: now,
+            found_at_age: None,
+            newest_age: Duration::ZERO,
+            ticket: 0,
+            plain: false,
+            moved: false,
+        }
+    }
+
+    /// One that an earlier process left. The wall clock may have jumped since: an age is never negative.
+    pub(super) fn restore(key: &str, bytes: &[u8], now: Duration, wall: Timestamp) -> Option<Self> {
+        let (_, id) = key.split_once('/')?;
+        let id = EntryId::from_str_radix(id, 16).ok()?;
+        let stored: Stored = serde_json::from_slice(bytes).ok()?;
+        let age = |since: Timestamp| Duration::try_from(wall.duration_since(since)).unwrap_or_default();
+        let mut entry = Self::new(id, stored.event.clone(), now, stored.recorded);
+        entry.found_at_age = Some(age(stored.recorded));
+        entry.newest_age = age(stored.renewed);
+        entry.stored = stored;
+        Some(entry)
+    }
+
+    /// The key of its record.
+    pub(super) fn key(&self, channel: &str) -> String {
+        format!("{channel}/{:032x}", self.id)
+    }
+
+    /// Its record.
+    pub(super) fn bytes(&self) -> Vec<u8> {
+        // Plain structures without maps always serialise.
+        serde_json::to_vec(&self.stored).unwrap_or_default()
+    }
+
+    pub(super) fn is_critical(&self) -> bool {
+        self.stored.severity == AlertSeverity::Critical
+    }
+
+    /// Whether `event` goes on with the incident of this message.
+    pub(super) fn is_continued_by(&self, event: &Event) -> bool {
+        let mine = &self.stored.event;
+        mine.kind.is_of_incident() && event.kind.is_of_incident() && mine.incident == event.incident
+    }
+
+    /// Makes it the message of `later`, which tells of what it told, too.
+    pub(super) fn absorb(&mut self, later: Self) {
+        let told = self.stored.event.kind;
+        self.stored.story.extend(later.stored.story);
+        self.stored.event = later.stored.event;
+        // Nobody can be reminded of what was never said.
+        if self.stored.event.kind == EventKind::Reminded {
+            self.stored.event.kind = told;
+        }
+        self.stored.renewed = later.stored.renewed;
+        self.stored.severity = self.stored.severity.max(later.stored.severity);
+        self.renewed = later.renewed;
+        self.newest_age = later.newest_age;
+        self.ticket = later.ticket;
+        self.plain = false;
+    }
+
+    pub(super) fn age(&self, now: Duration) -> Duration {
+        now.saturating_sub(self.began) + self.found_at_age.unwrap_or_default()
+    }
+
+    /// When it is worth nothing any more.
+    pub(super) fn expires(&self, ttl: Duration) -> Duration {
+        self.renewed + ttl.saturating_sub(self.newest_age)
+    }
+
+    pub(super) fn notice(&self, now: Duration, delayed_after: Duration, origin: &Arc<Origin>) -> Notice {
+        let age = self.age(now);
+        let late = self.found_at_age.is_some() || age >= delayed_after;
+        Notice {
+            event: self.stored.event.clone(),
+            story: self.stored.story.clone(),
+            delay: late.then_some(age),
+            origin: Arc::clone(origin),
+            plain: self.plain,
+        }
+    }
+}

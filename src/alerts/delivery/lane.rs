@@ -1,0 +1,426 @@
+//! The queue of one channel and every decision about it: what is sent next, when, and what a result means.
+//!
+//! No clock, no I/O and no waiting: the time comes in, records go out into a [`Batch`]. The task of the channel does the
+//! rest.
+
+use std::collections::{HashSet, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::entry::Entry;
+use super::own;
+use super::pace::{Pace, Tokens};
+use super::settings::DeliverySettings;
+use super::stats::{ChannelStats, DeliveryResult, QueueSnapshot};
+use crate::alerts::channels::{Failure, Outcome};
+use crate::alerts::event::Event;
+use crate::alerts::outbox::{Batch, Table, Ticket};
+
+/// The moment of a decision.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Now {
+    pub(super) monotonic: Duration,
+    pub(super) wall: Timestamp,
+}
+
+/// What the task of a channel does next.
+#[derive(Debug)]
+pub(super) enum Next {
+    /// Send this, then call [`Lane::settle`].
+    Send(Box<Entry>),
+    /// Nothing until this monotonic time, or until something changes.
+    Wait {
+        until: Option<Duration>,
+        /// The next message waits for the disk alone.
+        for_disk: bool,
+    },
+}
+
+/// What the other channels are to be told about this one.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Signal {
+    Trouble(String),
+    Over,
+}
+
+#[derive(Debug)]
+enum Health {
+    Up,
+    /// Failures in a row, and when the next try is.
+    Failing {
+        failures: u32,
+        retry_at: Duration,
+    },
+    Dead {
+        why: Failure,
+        probe_at: Duration,
+    },
+}
+
+/// A pause, as it is stored: with its length, so that a wall clock that jumped can't prolong it.
+#[derive(Debug, Serialize, Deserialize)]
+struct Pause {
+    until: Timestamp,
+    length: Duration,
+}
+
+#[derive(Debug)]
+pub(super) struct Lane {
+    channel: &'static str,
+    settings: Arc<DeliverySettings>,
+    stats: Arc<ChannelStats>,
+    queue: VecDeque<Entry>,
+    in_flight: Option<Entry>,
+    tokens: Tokens,
+    health: Health,
+    not_before: Duration,
+    /// The batch that takes the last accepted message off the disk, and when it was begun.
+    acknowledged: (Ticket, Duration),
+    /// Open incidents that this channel was told of: it hears their end, too.
+    told: HashSet<String>,
+    dropped: u64,
+    in_trouble: bool,
+}
+
+impl Lane {
+    pub(super) fn new(
+        channel: &'static str,
+        pace: Pace,
+        settings: Arc<DeliverySettings>,
+        stats: Arc<ChannelStats>,
+        now: Duration,
+    ) -> Self {
+        Self {
+            channel,
+            settings,
+            stats,
+            queue: VecDeque::new(),
+            in_flight: None,
+            tokens: Tokens::full(pace, now),
+            health: Health::Up,
+            not_before: Duration::ZERO,
+            acknowledged: (0, Duration::ZERO),
+            told: HashSet::new(),
+            dropped: 0,
+            in_trouble: false,
+        }
+    }
+
+    /// Goes on with a pause that an earlier process was asked for.
+    pub(super) fn restore_pause(&mut self, bytes: &[u8], now: Now) {
+        let Ok(pause) = serde_json::from_slice::<Pause>(bytes) else { return };
+        let left = Duration::try_from(pause.until.duration_since(now.wall)).unwrap_or_default();
+        self.not_before = now.monotonic + left.min(pause.length).min(self.settings.longest_pause);
+    }
+
+    /// Whether this channel gets `event`: by its route, or because it knows the incident.
+    pub(super) fn wants(&self, event: &Event) -> bool {
+        self.settings.routes.lead_to(self.channel, event)
+            || (event.kind.is_of_incident()
+                && event.channels.is_none()
+                && self.told.contains(&event.incident))
+    }
+
+    /// Queues a message, or makes one that waits tell of it.
+    pub(super) fn push(&mut self, mut entry: Entry, batch: &mut Batch<'_>, now: Now) {
+        entry.ticket = batch.ticket();
+        let event = &entry.stored.event;
+        let severity = event.severity;
+        if event.count > 1 {
+            self.stats.add_many(severity, DeliveryResult::Deduplicated, u64::from(event.count - 1));
+        }
+        let waiting = self.queue.iter_mut().find(|waiting| waiting.is_continued_by(event));
+        // A state that must not be shown still ends what an unsent message would claim.
+        if event.silenced && waiting.is_none() {
+            self.stats.add(severity, DeliveryResult::Silenced);
+            return;
+        }
+        if event.is_open() {
+            self.told.insert(event.incident.clone());
+        } else {
+            self.told.remove(&event.incident);
+        }
+        if entry.is_critical()
+            && let Health::Failing { retry_at, .. } = &mut self.health
+        {
+            // Its chance must not be half a minute away because of what failed before it.
+            *retry_at = (*retry_at).min(now.monotonic + self.settings.backoff.first);
+        }
+        if let Some(waiting) = waiting {
+            self.stats.add(severity, DeliveryResult::Deduplicated);
+            batch.remove(Table::Unsent, &entry.key(self.channel));
+            waiting.absorb(entry);
+            batch.put(Table::Unsent, &waiting.key(self.channel), waiting.bytes());
+        } else {
+            batch.put(Table::Unsent, &entry.key(self.channel), entry.bytes());
+            self.queue.push_back(entry);
+            if self.queue.len() > self.settings.queue.max(1) {
+                self.drop_one(batch);
+            }
+        }
+    }
+
+    /// Drops the oldest of the mildest.
+    fn drop_one(&mut self, batch: &mut Batch<'_>) {
+        let mildest = self.queue.iter().enumerate().min_by_key(|(_, entry)| entry.stored.severity);
+        let Some(victim) = mildest.map(|(index, _)| index).and_then(|index| self.queue.remove(index)) else {
+            return;
+        };
+        batch.remove(Table::Unsent, &victim.key(self.channel));
+        self.stats.add(victim.stored.severity, DeliveryResult::Dropped);
+        if self.dropped == 0 {
+            tracing::error!(target: "trading_telemetry", channel = self.channel, "alert_queue_full");
+        }
+        self.dropped += 1;
+    }
+
+    /// What to do now, where the disk is at `committed`.
+    pub(super) fn next(&mut self, now: Now, committed: Ticket, batch: &mut Batch<'_>) -> Next {
+        self.expire(now, batch);
+        self.tell_of_drops(now, batch);
+        let at = now.monotonic;
+        let blocked_until = self.not_before.max(match &self.health {
+            Health::Up => Duration::ZERO,
+            Health::Failing { retry_at, .. } => *retry_at,
+            Health::Dead { probe_at, .. } => *probe_at,
+        });
+        let wake = self.next_deadline(at);
+        let wait = |until: Duration, for_disk| Next::Wait {
+            until: Some(wake.map_or(until, |wake| wake.min(until))),
+            for_disk,
+        };
+        let index = self.queue.iter().position(Entry::is_critical).unwrap_or(0);
+        let Some(entry) = self.queue.get(index) else {
+            return Next::Wait { until: wake, for_disk: false };
+        };
+        if at < blocked_until {
+            return wait(blocked_until, false);
+        }
+        let critical = entry.is_critical();
+        let (acknowledged, since) = self.acknowledged;
+        let patience =
+            if critical { self.settings.critical_disk_patience } else { self.settings.disk_patience };
+        if committed < acknowledged && at < since + patience {
+            return wait(since + patience, true);
+        }
+        // A critical message is posted while its record is being committed.
+        if !critical && committed < entry.ticket && at < entry.renewed + patience {
+            return wait(entry.renewed + patience, true);
+        }
+        if let Err(pause) = self.tokens.take(at, critical) {
+            return wait(at + pause, false);
+        }
+        match self.queue.remove(index) {
+            Some(entry) => {
+                self.in_flight = Some(entry.clone());
+                Next::Send(Box::new(entry))
+            }
+            None => Next::Wait { until: wake, for_disk: false },
+        }
+    }
+
+    /// When something happens by itself.
+    fn next_deadline(&self, at: Duration) -> Option<Duration> {
+        let expiry = self.queue.iter().map(|entry| entry.expires(self.ttl(entry))).min();
+        let trouble = (!self.in_trouble).then(|| self.trouble_at()).flatten().filter(|trouble| *trouble > at);
+        [expiry, trouble].into_iter().flatten().min()
+    }
+
+    fn ttl(&self, entry: &Entry) -> Duration {
+        if entry.is_critical() { self.settings.critical_ttl } else { self.settings.ttl }
+    }
+
+    fn expire(&mut self, now: Now, batch: &mut Batch<'_>) {
+        let expired =
+            |lane: &Self| lane.queue.iter().position(|entry| now.monotonic >= entry.expires(lane.ttl(entry)));
+        while let Some(entry) = expired(self).and_then(|index| self.queue.remove(index)) {
+            self.give_up(&entry, &Failure::new("too old"), batch);
+        }
+    }
+
+    fn give_up(&self, entry: &Entry, why: &Failure, batch: &mut Batch<'_>) {
+        batch.remove(Table::Unsent, &entry.key(self.channel));
+        self.stats.add(entry.stored.severity, DeliveryResult::Undeliverable);
+        own::log_undeliverable(self.channel, &entry.stored.event, why);
+    }
+
+    /// Once there is room again, says how many messages there was none for.
+    fn tell_of_drops(&mut self, now: Now, batch: &mut Batch<'_>) {
+        if self.dropped > 0 && self.queue.len() <= self.settings.queue / 2 {
+            let event = own::dropped(self.channel, std::mem::take(&mut self.dropped), now.wall);
+            self.push(Entry::new(own::new_id(now.wall), event, now.monotonic, now.wall), batch, now);
+        }
+    }
+
+    /// Takes note of what became of the message in flight. `jitter` is in 0..1.
+    pub(super) fn settle(&mut self, outcome: Outcome, now: Now, jitter: f64, batch: &mut Batch<'_>) {
+        let Some(mut entry) = self.in_flight.take() else { return };
+        let (at, severity) = (now.monotonic, entry.stored.severity);
+        match outcome {
+            Outcome::Accepted => {
+                batch.remove(Table::Unsent, &entry.key(self.channel));
+                self.acknowledged = (batch.ticket(), at);
+                self.stats.add(severity, DeliveryResult::Sent);
+                self.works(batch);
+            }
+            Outcome::SlowDown(wait) => {
+                self.pause(wait, now, jitter, batch);
+                self.put_back(entry, batch);
+            }
+            Outcome::TryAgain(why) => {
+                self.stats.add(severity, DeliveryResult::Retried);
+                self.fails(&why, at, jitter);
+                self.put_back(entry, batch);
+            }
+            Outcome::Reformat(why) if entry.plain => {
+                self.acknowledged = (batch.ticket(), at);
+                self.give_up(&entry, &why, batch);
+            }
+            Outcome::Reformat(_) => {
+                self.stats.add(severity, DeliveryResult::Retried);
+                entry.plain = true;
+                self.put_back(entry, batch);
+            }
+            Outcome::Moved if !entry.moved => {
+                entry.moved = true;
+                self.put_back(entry, batch);
+            }
+            Outcome::Moved => {
+                self.dies(Failure::new("its address changes all the time"), at);
+                self.put_back(entry, batch);
+            }
+            Outcome::Dead(why) => {
+                self.dies(why, at);
+                self.put_back(entry, batch);
+            }
+        }
+    }
+
+    /// Takes note of a result that no message of the queue had: that of a test.
+    pub(super) fn learn(&mut self, outcome: &Outcome, now: Now, jitter: f64, batch: &mut Batch<'_>) {
+        match outcome {
+            Outcome::Accepted => self.works(batch),
+            Outcome::SlowDown(wait) => self.pause(*wait, now, jitter, batch),
+            Outcome::TryAgain(why) => self.fails(why, now.monotonic, jitter),
+            Outcome::Dead(why) => self.dies(why.clone(), now.monotonic),
+            Outcome::Reformat(_) | Outcome::Moved => {}
+        }
+    }
+
+    /// Asks for a token out of turn; the time until there is one otherwise. Never during a pause.
+    pub(super) fn take_token(&mut self, now: Now) -> Result<(), Pausing> {
+        let pause = self.not_before.saturating_sub(now.monotonic);
+        if !pause.is_zero() {
+            return Err(Pausing::Asked(pause));
+        }
+        self.tokens.take(now.monotonic, true).map_err(Pausing::Pace)
+    }
+
+    fn works(&mut self, batch: &mut Batch<'_>) {
+        if !matches!(self.health, Health::Up) {
+            tracing::info!(target: "trading_telemetry", channel = self.channel, "alert_channel_recovered");
+        }
+        self.health = Health::Up;
+        self.stats.set_up(true);
+        batch.remove(Table::NotBefore, self.channel);
+    }
+
+    fn fails(&mut self, why: &Failure, at: Duration, jitter: f64) {
+        let failures = match &self.health {
+            Health::Failing { failures, .. } => failures.saturating_add(1),
+            Health::Up | Health::Dead { .. } => 1,
+        };
+        if failures == 1 {
+            let reason = why.to_string();
+            tracing::warn!(target: "trading_telemetry", channel = self.channel, reason, "alert_channel_failing");
+        }
+        self.health =
+            Health::Failing { failures, retry_at: at + self.settings.backoff.after(failures, jitter) };
+        self.stats.set_up(false);
+    }
+
+    fn dies(&mut self, why: Failure, at: Duration) {
+        if !matches!(self.health, Health::Dead { .. }) {
+            let reason = why.to_string();
+            tracing::error!(target: "trading_telemetry", channel = self.channel, reason, "alert_channel_dead");
+        }
+        self.health = Health::Dead { why, probe_at: at + self.settings.probe };
+        self.stats.set_up(false);
+    }
+
+    fn pause(&mut self, wait: Option<Duration>, now: Now, jitter: f64, batch: &mut Batch<'_>) {
+        // A service that does not say how long has had enough for more than a moment.
+        const UNSAID: Duration = Duration::from_secs(30);
+        const LEAST: Duration = Duration::from_secs(1);
+        let length = wait.unwrap_or(UNSAID).max(LEAST).min(self.settings.longest_pause)
+            + Duration::from_secs_f64(jitter.clamp(0.0, 1.0));
+        self.not_before = now.monotonic + length;
+        let until = now.wall.saturating_add(length).unwrap_or(now.wall);
+        if let Ok(bytes) = serde_json::to_vec(&Pause { until, length }) {
+            batch.put(Table::NotBefore, self.channel, bytes);
+        }
+    }
+
+    /// Puts the message in flight back to where it was; what happened to its incident meanwhile becomes part of it.
+    fn put_back(&mut self, mut entry: Entry, batch: &mut Batch<'_>) {
+        let newer = self.queue.iter().position(|waiting| entry.is_continued_by(&waiting.stored.event));
+        if let Some(newer) = newer.and_then(|index| self.queue.remove(index)) {
+            batch.remove(Table::Unsent, &newer.key(self.channel));
+            entry.absorb(newer);
+            batch.put(Table::Unsent, &entry.key(self.channel), entry.bytes());
+            entry.ticket = batch.ticket();
+        }
+        self.queue.push_front(entry);
+    }
+
+    /// When a critical message will have waited so long that the others must know.
+    fn trouble_at(&self) -> Option<Duration> {
+        let waits_since = self.queue.iter().chain(&self.in_flight).filter(|entry| entry.is_critical());
+        waits_since.map(|entry| entry.began).min().map(|began| began + self.settings.unsent_critical_after)
+    }
+
+    /// What the other channels must learn, once per trouble.
+    pub(super) fn signal(&mut self, now: Now) -> Option<Signal> {
+        let late = self.trouble_at().is_some_and(|at| now.monotonic >= at);
+        let trouble = match &self.health {
+            Health::Dead { why, .. } => Some(why.to_string()),
+            _ if late => Some("critical alerts wait".to_owned()),
+            _ => None,
+        };
+        match (self.in_trouble, trouble) {
+            (false, Some(why)) => {
+                self.in_trouble = true;
+                Some(Signal::Trouble(why))
+            }
+            (true, None) => {
+                self.in_trouble = false;
+                Some(Signal::Over)
+            }
+            _ => None,
+        }
+    }
+
+    pub(super) fn snapshot(&self, now: Duration) -> QueueSnapshot {
+        let all = || self.queue.iter().chain(&self.in_flight);
+        QueueSnapshot {
+            length: all().count(),
+            oldest: all().map(|entry| entry.age(now)).max(),
+            oldest_critical: all().filter(|entry| entry.is_critical()).map(|entry| entry.age(now)).max(),
+        }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.queue.is_empty() && self.in_flight.is_none()
+    }
+}
+
+/// Why a message out of turn has to wait.
+pub(super) enum Pausing {
+    /// The service asked for a pause.
+    Asked(Duration),
+    /// Our own pace.
+    Pace(Duration),
+}

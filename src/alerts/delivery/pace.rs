@@ -1,0 +1,154 @@
+//! How fast a channel may be sent to, and how long to wait after a failure.
+
+use std::collections::hash_map::RandomState;
+use std::hash::{BuildHasher as _, Hasher as _};
+use std::time::Duration;
+
+/// One or more limits, each so many messages at once and one more per interval.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pace {
+    limits: Vec<Limit>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Limit {
+    burst: u32,
+    every: Duration,
+}
+
+impl Pace {
+    /// At most `burst` (at least 1) messages at once, and one more each `every`. Of a burst of more than one, the last is
+    /// kept for a critical message.
+    pub fn new(burst: u32, every: Duration) -> Self {
+        Self { limits: Vec::new() }.and(burst, every)
+    }
+
+    /// And not more than this either.
+    #[must_use]
+    pub fn and(mut self, burst: u32, every: Duration) -> Self {
+        self.limits.push(Limit { burst: burst.max(1), every });
+        self
+    }
+}
+
+/// The tokens of a [`Pace`].
+#[derive(Debug)]
+pub(super) struct Tokens {
+    pace: Pace,
+    /// One for each limit.
+    left: Vec<f64>,
+    counted_at: Duration,
+}
+
+impl Tokens {
+    pub(super) fn full(pace: Pace, now: Duration) -> Self {
+        let left = pace.limits.iter().map(|limit| f64::from(limit.burst)).collect();
+        Self { pace, left, counted_at: now }
+    }
+
+    /// Takes a token, or tells how long until there is one.
+    pub(super) fn take(&mut self, now: Duration, critical: bool) -> Result<(), Duration> {
+        // Rounding must not leave a token at 0.999… for ever.
+        const ENOUGH: f64 = 1e-6;
+        let elapsed = now.saturating_sub(self.counted_at);
+        self.counted_at = now;
+        let mut wait = Duration::ZERO;
+        for (limit, left) in self.pace.limits.iter().zip(&mut self.left) {
+            let burst = f64::from(limit.burst);
+            *left = if limit.every.is_zero() {
+                burst
+            } else {
+                burst.min(*left + elapsed.div_duration_f64(limit.every))
+            };
+            let needed = if critical || limit.burst == 1 { 1.0 } else { 2.0 };
+            if *left + ENOUGH < needed {
+                wait = wait.max(limit.every.mul_f64(needed - *left));
+            }
+        }
+        if !wait.is_zero() {
+            return Err(wait.max(Duration::from_millis(1)));
+        }
+        self.left.iter_mut().for_each(|left| *left -= 1.0);
+        Ok(())
+    }
+}
+
+/// Exponential waits after failures, with jitter, so that many processes don't return at the same moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Backoff {
+    /// After the first failure.
+    pub first: Duration,
+    /// The longest.
+    pub longest: Duration,
+}
+
+impl Default for Backoff {
+    fn default() -> Self {
+        Self { first: Duration::from_millis(500), longest: Duration::from_mins(1) }
+    }
+}
+
+impl Backoff {
+    /// How long to wait after this many failures in a row: between half of the exponential wait and all of it.
+    /// `jitter` is in 0..1.
+    pub(super) fn after(&self, failures: u32, jitter: f64) -> Duration {
+        let doubled = self.first.saturating_mul(1 << failures.saturating_sub(1).min(20));
+        let wait = doubled.min(self.longest).mul_f64(0.5 + jitter / 2.0);
+        wait.max(self.first.min(self.longest))
+    }
+}
+
+/// A number in 0..1, another one each time.
+pub(super) fn jitter() -> f64 {
+    f64::from((random() >> 32) as u32) / f64::from(u32::MAX).next_up()
+}
+
+/// Random enough for ids and jitter: the standard library seeds each hasher from the operating system.
+pub(super) fn random() -> u64 {
+    RandomState::new().build_hasher().finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn the_last_token_of_a_burst_is_for_a_critical_message() {
+        let mut tokens = Tokens::full(Pace::new(3, SECOND), Duration::ZERO);
+        assert_eq!(tokens.take(Duration::ZERO, false), Ok(()));
+        assert_eq!(tokens.take(Duration::ZERO, false), Ok(()));
+        assert_eq!(tokens.take(Duration::ZERO, false), Err(SECOND));
+        assert_eq!(tokens.take(Duration::ZERO, true), Ok(()));
+        assert_eq!(tokens.take(Duration::ZERO, true), Err(SECOND));
+        assert_eq!(tokens.take(SECOND, true), Ok(()));
+    }
+
+    #[test]
+    fn each_limit_holds() {
+        let mut tokens = Tokens::full(Pace::new(3, SECOND).and(20, 3 * SECOND), Duration::ZERO);
+        let mut sent = 0;
+        for millis in (0..60_000).step_by(50) {
+            sent += u32::from(tokens.take(Duration::from_millis(millis), true).is_ok());
+        }
+        assert_eq!(sent, 20 + 19);
+    }
+
+    #[test]
+    fn waits_double_up_to_the_longest() {
+        let backoff = Backoff::default();
+        assert_eq!(backoff.after(1, 1.0), Duration::from_millis(500));
+        assert_eq!(backoff.after(2, 1.0), SECOND);
+        assert_eq!(backoff.after(2, 0.0), Duration::from_millis(500));
+        assert_eq!(backoff.after(8, 1.0), 60 * SECOND);
+        assert_eq!(backoff.after(u32::MAX, 0.0), 30 * SECOND);
+    }
+
+    #[test]
+    fn jitter_is_in_its_range_and_differs() {
+        let drawn: Vec<f64> = (0..100).map(|_| jitter()).collect();
+        assert!(drawn.iter().all(|value| (0.0..1.0).contains(value)));
+        assert!(drawn.iter().any(|value| (value - drawn[0]).abs() > 1e-9));
+    }
+}

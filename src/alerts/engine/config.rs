@@ -1,0 +1,176 @@
+//! What the engine is started with, from the settings.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use secrecy::{ExposeSecret as _, SecretString};
+
+use crate::alerts::channels::{Channel, ChannelError, HttpSettings, Slack, Telegram};
+use crate::alerts::delivery::{DeliverySettings, Pace, Routes};
+use crate::alerts::evaluation::Tuning;
+use crate::alerts::incident::Limits;
+use crate::alerts::message::Origin;
+use crate::alerts::rule::{RuleErrors, RuleSet};
+use crate::settings::{AlertSettings, ChannelKind, HealthSettings, Route, Settings};
+
+/// What the engine is started with.
+#[derive(Debug)]
+pub(crate) struct EngineConfig {
+    pub(super) rules: RuleSet,
+    pub(super) tuning: Tuning,
+    pub(super) delivery: DeliverySettings,
+    pub(super) channels: ChannelSettings,
+    pub(super) http: HttpSettings,
+    pub(super) interval: Duration,
+    pub(super) outbox: PathBuf,
+    pub(super) service: String,
+    pub(super) silences_file: PathBuf,
+    pub(super) heartbeat: Option<Heartbeat>,
+    pub(super) health: HealthSettings,
+}
+
+/// The URL that is called after evaluations.
+#[derive(Clone, Debug)]
+pub(super) struct Heartbeat {
+    pub(super) url: SecretString,
+    pub(super) interval: Duration,
+}
+
+/// The channels besides the log.
+#[derive(Clone, Debug)]
+pub(super) struct ChannelSettings {
+    settings: AlertSettings,
+}
+
+/// Why the engine cannot start.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum EngineError {
+    #[error("the alert rules cannot be read from {file}")]
+    RulesUnreadable { file: String, source: std::io::Error },
+    #[error(transparent)]
+    Rules(#[from] RuleErrors),
+    #[error(transparent)]
+    Channel(#[from] ChannelError),
+    #[error("no thread for the alerts can be started, raise the limit of threads")]
+    Thread(#[source] std::io::Error),
+}
+
+impl EngineConfig {
+    /// Reads the rules and checks what can be checked before anything is started.
+    pub(crate) fn new(service: &str, instance: &str, settings: &Settings) -> Result<Self, EngineError> {
+        let alerts = &settings.alerts;
+        let route = |route: &Route| match route {
+            Route::All => None,
+            Route::Only(channels) => {
+                Some(channels.iter().map(|channel| channel.as_str().to_owned()).collect())
+            }
+        };
+        Ok(Self {
+            rules: rules(&alerts.rules_file)?,
+            tuning: Tuning {
+                limits: Limits {
+                    flapping_changes: alerts.flapping.changes as usize,
+                    flapping_window: alerts.flapping.window,
+                    ..Limits::default()
+                },
+                duplicates: alerts.dedup_window,
+                interval: settings.monitoring.health_check_interval,
+            },
+            delivery: DeliverySettings {
+                origin: Arc::new(Origin { service: service.to_owned(), instance: instance.to_owned() }),
+                routes: Routes {
+                    critical: route(&alerts.routes.critical),
+                    warning: route(&alerts.routes.warning),
+                    info: route(&alerts.routes.info),
+                },
+                queue: alerts.queue_messages,
+                critical_ttl: alerts.ttl.critical,
+                ttl: alerts.ttl.warning,
+                ..DeliverySettings::default()
+            },
+            channels: ChannelSettings { settings: alerts.clone() },
+            http: HttpSettings {
+                connect_timeout: alerts.connect_timeout,
+                request_timeout: alerts.request_timeout,
+                proxy: None,
+            },
+            interval: alerts.evaluation_interval,
+            outbox: alerts.outbox_path(service),
+            service: service.to_owned(),
+            silences_file: alerts.silences_file.clone(),
+            heartbeat: alerts
+                .heartbeat_url
+                .clone()
+                .map(|url| Heartbeat { url, interval: alerts.heartbeat_interval }),
+            health: settings.health.clone(),
+        })
+    }
+}
+
+/// The built-in rules, with those of the file over them, where there is one.
+fn rules(file: &Path) -> Result<RuleSet, EngineError> {
+    let name = file.display().to_string();
+    match std::fs::read_to_string(file) {
+        Ok(text) => Ok(RuleSet::load(Some((&name, &text))).into_result()?),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(RuleSet::built_in()),
+        Err(source) => Err(EngineError::RulesUnreadable { file: name, source }),
+    }
+}
+
+impl ChannelSettings {
+    /// The channels that the settings name or have secrets for.
+    pub(super) fn build(&self, http: &HttpSettings) -> Result<Vec<Arc<dyn Channel>>, ChannelError> {
+        let mut channels: Vec<Arc<dyn Channel>> = Vec::new();
+        for kind in self.settings.active_channels() {
+            match kind {
+                ChannelKind::Slack => {
+                    if let Some(url) = &self.settings.slack.webhook_url {
+                        let slack = &self.settings.slack;
+                        let pace = Pace::new(slack.burst, every(slack.pace_per_second));
+                        channels.push(Arc::new(Slack::new(url.clone(), http)?.with_pace(pace)));
+                    }
+                }
+                ChannelKind::Telegram => {
+                    let telegram = &self.settings.telegram;
+                    if let (Some(token), Some(chat)) = (&telegram.bot_token, &telegram.chat_id) {
+                        let chat = chat.expose_secret();
+                        let mut pace = Pace::new(telegram.burst, every(telegram.pace_per_second));
+                        if chat.trim_start().starts_with('-') {
+                            let per_second = telegram.group_pace_per_minute / 60.0;
+                            pace = pace.and(telegram.burst, every(per_second));
+                        }
+                        let base = telegram.api_base_url.as_str();
+                        channels.push(Arc::new(Telegram::new(base, token, chat, http)?.with_pace(pace)));
+                    }
+                }
+                ChannelKind::Log | ChannelKind::Alertmanager => {}
+            }
+        }
+        Ok(channels)
+    }
+
+    pub(super) fn set_slack(&mut self, webhook_url: SecretString) {
+        self.settings.slack.webhook_url = Some(webhook_url);
+        self.add(ChannelKind::Slack);
+    }
+
+    pub(super) fn set_telegram(&mut self, bot_token: SecretString, chat_id: SecretString) {
+        self.settings.telegram.bot_token = Some(bot_token);
+        self.settings.telegram.chat_id = Some(chat_id);
+        self.add(ChannelKind::Telegram);
+    }
+
+    fn add(&mut self, kind: ChannelKind) {
+        if let crate::settings::Channels::Only(channels) = &mut self.settings.channels
+            && !channels.contains(&kind)
+        {
+            channels.push(kind);
+        }
+    }
+}
+
+/// The time between two messages at a pace.
+fn every(per_second: f64) -> Duration {
+    Duration::try_from_secs_f64(1.0 / per_second).unwrap_or(Duration::MAX)
+}

@@ -1,0 +1,170 @@
+//! The engine: reads the metrics, evaluates the rules, records what there is to tell and has it delivered.
+//!
+//! It has a thread and a runtime of its own, and never blocks a recording, a scrape or a caller.
+
+mod config;
+mod handle;
+mod heartbeat;
+mod routes;
+mod run;
+mod samples;
+mod silences;
+mod subscribers;
+mod view;
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use opentelemetry_sdk::metrics::data::ResourceMetrics;
+
+use crate::alerts::direct::DirectAlert;
+use crate::alerts::evaluation::{Evaluator, Moment, Notice, Outcome, Scope, StoredIncident};
+use crate::alerts::event::Event;
+use crate::alerts::incident::Hours;
+use crate::clock::Clock;
+use crate::metrics::catalog;
+use crate::metrics::{Metrics, Readings};
+use crate::settings::HealthSettings;
+use samples::Samples;
+
+pub(crate) use config::{EngineConfig, EngineError};
+pub use handle::Alerts;
+pub(crate) use routes::mount;
+pub(crate) use run::{AlertsSignal, prepare};
+pub use view::IncidentView;
+pub(crate) use view::View;
+
+/// The deciding half, without a thread: what an evaluation reads, and what it comes to.
+pub(crate) struct Core {
+    pub(crate) evaluator: Evaluator,
+    metrics: Metrics,
+    readings: Readings,
+    health: HealthSettings,
+    clock: Arc<dyn Clock>,
+    view: View,
+    collected: ResourceMetrics,
+    open_since: Option<Duration>,
+    /// Watched metrics that are not in the catalogue.
+    foreign: Vec<String>,
+}
+
+impl Core {
+    pub(crate) fn new(
+        config: &EngineConfig,
+        readings: Readings,
+        clock: Arc<dyn Clock>,
+        view: View,
+        stored: Vec<StoredIncident>,
+    ) -> (Self, Vec<Event>) {
+        let health = config.health.clone();
+        let metrics = readings.metrics().clone();
+        let moment = Moment::new(clock.monotonic(), clock.wall());
+        // Two processes of one service must not give two incidents one id.
+        let sequence = u64::from(std::process::id()) << 32;
+        let (evaluator, ended) = Evaluator::new(&config.rules, config.tuning, sequence, moment, stored);
+        let foreign =
+            evaluator.metrics().filter(|name| catalog::find(name).is_none()).map(str::to_owned).collect();
+        view.observe(metrics.registry());
+        let collected = ResourceMetrics::default();
+        let core =
+            Self { evaluator, metrics, readings, health, clock, view, collected, open_since: None, foreign };
+        (core, ended)
+    }
+
+    /// Whether a rule watches an instrument of the service's own.
+    fn watches_foreign(&self) -> bool {
+        !self.foreign.is_empty()
+    }
+
+    /// This moment, by the clocks and the market's hours.
+    pub(crate) fn moment(&mut self) -> Moment {
+        let (monotonic, wall) = (self.clock.monotonic(), self.clock.wall());
+        let hours = if self.health.hours.timezone.is_none() {
+            Hours::Unset
+        } else if self.health.hours.are_open(wall) {
+            Hours::Open { since: *self.open_since.get_or_insert(monotonic) }
+        } else {
+            self.open_since = None;
+            Hours::Closed
+        };
+        Moment { monotonic, wall, hours }
+    }
+
+    /// Evaluates the rules on the values that wake the engine, from their latches and without a collection.
+    pub(crate) fn evaluate_latched(&mut self) -> Vec<Event> {
+        let moment = self.moment();
+        let samples = samples(&self.metrics, &self.health, moment);
+        let mut pass = self.evaluator.begin(moment, Scope::Some);
+        samples.latched(&mut pass);
+        let outcome = pass.finish();
+        self.conclude(outcome, moment, None)
+    }
+
+    /// Evaluates all rules. `foreign` is a collection of the service's own instruments, where a rule watches one.
+    pub(crate) fn evaluate(&mut self, foreign: Option<&ResourceMetrics>) -> Vec<Event> {
+        let began = Instant::now();
+        let moment = self.moment();
+        if self.readings.collect_catalogue(&mut self.collected).is_err() {
+            // Only after the shutdown of the metrics, when there is nothing left to watch.
+            return Vec::new();
+        }
+        let samples = samples(&self.metrics, &self.health, moment);
+        let mut pass = self.evaluator.begin(moment, Scope::All);
+        let latched: HashSet<_> = samples.latched(&mut pass);
+        samples.catalogue(&mut pass, &self.collected, &latched);
+        if !self.foreign.is_empty() {
+            samples::foreign(&mut pass, foreign, &self.foreign);
+        }
+        let outcome = pass.finish();
+        self.conclude(outcome, moment, Some(began.elapsed()))
+    }
+
+    /// Takes an alert that the service sends by itself.
+    pub(crate) fn direct(&mut self, alert: DirectAlert) -> Vec<Event> {
+        let moment = self.moment();
+        let events = self.evaluator.direct(alert, moment);
+        self.view.told(&events);
+        events
+    }
+
+    fn conclude(&mut self, outcome: Outcome, moment: Moment, took: Option<Duration>) -> Vec<Event> {
+        let Outcome { events, notices } = outcome;
+        self.tell(notices);
+        if took.is_some() || !events.is_empty() {
+            let metrics = &self.metrics;
+            self.view.evaluated(&mut self.evaluator, moment, took, |metric| is_owned(metrics, metric));
+        }
+        self.view.told(&events);
+        events
+    }
+
+    fn tell(&self, notices: Vec<Notice>) {
+        for notice in notices {
+            match notice {
+                Notice::NeverAppeared { rule, metric } if is_owned(&self.metrics, &metric) => tracing::warn!(
+                    target: "trading_telemetry",
+                    rule, metric,
+                    hint = "no series of the metric has appeared yet; record it, or correct the rule",
+                    "alert_rule_blind"
+                ),
+                Notice::PartlyBlind { rule, metric } => tracing::warn!(
+                    target: "trading_telemetry",
+                    rule, metric,
+                    hint = "the metric has more label sets than its cardinality limit; give it fewer",
+                    "alert_rule_partly_blind"
+                ),
+                Notice::NeverAppeared { .. } => {}
+            }
+        }
+    }
+}
+
+fn samples<'a>(metrics: &'a Metrics, health: &'a HealthSettings, moment: Moment) -> Samples<'a> {
+    Samples { metrics, health, monotonic: moment.monotonic, wall: moment.wall, hours: moment.hours }
+}
+
+/// Whether the metric is for this process to watch: another one owns what its groups leave out.
+fn is_owned(metrics: &Metrics, metric: &str) -> bool {
+    catalog::find(metric).is_none_or(|row| metrics.registry().is_published(row.group))
+}

@@ -1,0 +1,363 @@
+//! The engine's thread.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use opentelemetry_sdk::metrics::data::ResourceMetrics;
+use tokio::task::JoinHandle;
+
+use super::config::{ChannelSettings, EngineConfig, EngineError};
+use super::handle::{Alerts, Command, Commands, Shared};
+use super::heartbeat::Heart;
+use super::silences::SilenceSources;
+use super::{Core, view};
+use crate::alerts::channels::HttpSettings;
+use crate::alerts::delivery::{Delivery, DeliverySettings, Drained, Record};
+use crate::alerts::evaluation::StoredIncident;
+use crate::alerts::event::{AlertSeverity, Event};
+use crate::alerts::outbox::{Opened, Outbox, Table};
+use crate::clock::Clock;
+use crate::metrics::{Distribution, Readings};
+use crate::shutdown::{Signal, SignalOutcome};
+
+/// How often open incidents are stored while nothing happens: the next process continues from there.
+const STORE_EVERY: Duration = Duration::from_mins(1);
+
+/// An engine that can be started: everything that can fail has been done.
+pub(crate) struct Prepared {
+    config: EngineConfig,
+    heart: Option<Heart>,
+    readings: Readings,
+    clock: Arc<dyn Clock>,
+    shared: Arc<Shared>,
+    commands: Commands,
+}
+
+/// Checks what the engine needs; what is wrong with a channel is an error of the start, not of the first alert.
+pub(crate) fn prepare(
+    config: EngineConfig,
+    readings: Readings,
+    clock: Arc<dyn Clock>,
+) -> Result<(Alerts, Prepared), EngineError> {
+    config.channels.build(&config.http)?;
+    let heart = config.heartbeat.as_ref().map(|heartbeat| Heart::new(heartbeat, &config.http)).transpose()?;
+    let (alerts, commands) = Alerts::new();
+    let shared = Arc::clone(&alerts.shared);
+    Ok((alerts, Prepared { config, heart, readings, clock, shared, commands }))
+}
+
+impl Prepared {
+    /// Opens the outbox, takes up what an earlier process left, and evaluates from now on.
+    pub(crate) fn start(self) -> Result<(), EngineError> {
+        let Self { config, heart, readings, clock, shared, commands } = self;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(EngineError::Thread)?;
+        let woken = Arc::downgrade(&shared);
+        readings.metrics().waker().set(move || {
+            if let Some(shared) = woken.upgrade() {
+                shared.wake.notify_one();
+            }
+        });
+        let thread = std::thread::Builder::new().name("telemetry-alerts".into());
+        thread
+            .spawn(move || {
+                let folder = config.outbox.parent().unwrap_or(Path::new("")).to_owned();
+                let (outbox, opened) = Outbox::open(&folder, &config.service);
+                let (core, ended) = Core::new(
+                    &config,
+                    readings,
+                    Arc::clone(&clock),
+                    shared.view.clone(),
+                    stored_incidents(&opened),
+                );
+                runtime.block_on(async move {
+                    let engine = Engine::new(config, heart, core, outbox, &opened, clock, shared);
+                    engine.run(commands, ended).await;
+                });
+                // A collection that hangs on a blocking thread must not hold this one.
+                runtime.shutdown_background();
+            })
+            .map_err(EngineError::Thread)?;
+        Ok(())
+    }
+}
+
+fn stored_incidents(opened: &Opened) -> Vec<StoredIncident> {
+    let mut unreadable = 0;
+    let stored = opened
+        .contents
+        .of(Table::Incidents)
+        .filter_map(|(_, bytes)| serde_json::from_slice(bytes).inspect_err(|_| unreadable += 1).ok())
+        .collect();
+    if unreadable > 0 {
+        tracing::error!(
+            target: "trading_telemetry",
+            unreadable,
+            hint = "they are forgotten; what still holds is announced again",
+            "alert_incidents_not_read"
+        );
+    }
+    stored
+}
+
+struct Engine {
+    core: Core,
+    delivery: Delivery,
+    delivery_settings: DeliverySettings,
+    outbox: Outbox,
+    channels: ChannelSettings,
+    http: HttpSettings,
+    clock: Arc<dyn Clock>,
+    shared: Arc<Shared>,
+    silences: SilenceSources,
+    heart: Option<Heart>,
+    interval: Duration,
+    durations: Vec<(&'static str, Distribution)>,
+    /// Ids of the incidents that are in the outbox.
+    stored: BTreeSet<String>,
+    stored_at: Instant,
+}
+
+impl Engine {
+    fn new(
+        config: EngineConfig,
+        heart: Option<Heart>,
+        core: Core,
+        outbox: Outbox,
+        opened: &Opened,
+        clock: Arc<dyn Clock>,
+        shared: Arc<Shared>,
+    ) -> Self {
+        // They could be built a moment ago.
+        let channels = config.channels.build(&config.http).unwrap_or_default();
+        let delivery =
+            Delivery::start(config.delivery.clone(), channels, outbox.clone(), opened, Arc::clone(&clock));
+        let stored = opened.contents.of(Table::Incidents).map(|(id, _)| id.to_owned()).collect();
+        Self {
+            core,
+            delivery,
+            delivery_settings: config.delivery,
+            outbox,
+            channels: config.channels,
+            http: config.http,
+            clock,
+            shared,
+            silences: SilenceSources::new(config.silences_file),
+            heart,
+            interval: config.interval,
+            durations: Vec::new(),
+            stored,
+            stored_at: Instant::now(),
+        }
+    }
+
+    async fn run(mut self, mut commands: Commands, ended: Vec<Event>) {
+        self.record(ended);
+        let mut next = tokio::time::Instant::now();
+        let mut foreign: Option<JoinHandle<Option<ResourceMetrics>>> = None;
+        let shared = Arc::clone(&self.shared);
+        loop {
+            let until = self.core.evaluator.next_deadline().map_or(next, |due| {
+                let wait = due.saturating_sub(self.clock.monotonic());
+                next.min(tokio::time::Instant::now() + wait)
+            });
+            tokio::select! {
+                biased;
+                () = shared.wake.notified() => self.woken(),
+                command = commands.recv() => match command {
+                    Some(Command::Shutdown(deadline, reply)) => {
+                        let _ = reply.send(self.shut_down(deadline).await);
+                        return;
+                    }
+                    Some(command) => self.obey(command).await,
+                    None => return,
+                },
+                collected = finished(&mut foreign), if foreign.is_some() => {
+                    foreign = None;
+                    self.evaluate(collected.as_ref());
+                }
+                () = tokio::time::sleep_until(until) => {
+                    if tokio::time::Instant::now() < next {
+                        self.woken();
+                        continue;
+                    }
+                    next = tokio::time::Instant::now() + self.interval;
+                    if !self.core.watches_foreign() {
+                        self.evaluate(None);
+                    } else if foreign.is_none() {
+                        // The service's callbacks may hang; the engine may not.
+                        let readings = self.core.readings.clone();
+                        foreign = Some(tokio::task::spawn_blocking(move || readings.collect_foreign()));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Something has changed that cannot wait for the next evaluation.
+    fn woken(&mut self) {
+        let mut events = Vec::new();
+        // First the texts, then the changes that they are the texts of.
+        for alert in self.shared.inbox.take() {
+            events.extend(self.core.direct(alert));
+        }
+        events.extend(self.core.evaluate_latched());
+        self.record(events);
+    }
+
+    fn evaluate(&mut self, foreign: Option<&ResourceMetrics>) {
+        if self.silences.reread() {
+            self.core.evaluator.set_silences(self.silences.in_force());
+        }
+        let events = self.core.evaluate(foreign);
+        self.record(events);
+        self.show();
+        if let Some(heart) = &mut self.heart {
+            heart.beat();
+        }
+    }
+
+    /// Hands on what there is to tell, together with the incidents that it leaves open.
+    fn record(&mut self, events: Vec<Event>) {
+        if events.is_empty() && self.stored_at.elapsed() < STORE_EVERY {
+            return;
+        }
+        self.stored_at = Instant::now();
+        let moment = self.core.moment();
+        let mut gone = std::mem::take(&mut self.stored);
+        let mut records = Vec::new();
+        for incident in self.core.evaluator.stored(moment) {
+            let id = incident.id().to_owned();
+            gone.remove(&id);
+            if let Ok(bytes) = serde_json::to_vec(&incident) {
+                records.push(Record { table: Table::Incidents, key: id.clone(), value: Some(bytes) });
+            }
+            self.stored.insert(id);
+        }
+        records.extend(gone.into_iter().map(|key| Record { table: Table::Incidents, key, value: None }));
+        self.shared.subscribers.tell(&events);
+        self.delivery.record(events, &records);
+    }
+
+    fn show(&mut self) {
+        let stats = self.delivery.stats();
+        for channel in &stats {
+            let known = self.durations.iter().position(|(name, _)| *name == channel.name());
+            let index = known.unwrap_or_else(|| {
+                let registry = self.core.readings.metrics().registry();
+                self.durations.push((channel.name(), view::send_durations(registry, channel.name())));
+                self.durations.len() - 1
+            });
+            for took in channel.take_durations() {
+                self.durations[index].1.record(took.as_secs_f64());
+            }
+        }
+        self.shared.view.channels(stats, self.delivery.queues());
+    }
+
+    async fn obey(&mut self, command: Command) {
+        match command {
+            Command::Test(channel, reply) => {
+                let _ = reply.send(self.delivery.test_channel(&channel).await);
+            }
+            Command::Silence(silence) => {
+                self.silences.add(silence);
+                self.core.evaluator.set_silences(self.silences.in_force());
+            }
+            Command::EndSilence(id, reply) => {
+                let ended = self.silences.end(&id);
+                self.core.evaluator.set_silences(self.silences.in_force());
+                let _ = reply.send(ended);
+            }
+            Command::Slack(webhook) => {
+                self.channels.set_slack(webhook);
+                self.rebuild();
+            }
+            Command::Telegram(token, chat) => {
+                self.channels.set_telegram(token, chat);
+                self.rebuild();
+            }
+            Command::Shutdown(..) => {}
+        }
+    }
+
+    /// Starts the delivery anew with other channels; what waits is taken over from the outbox.
+    fn rebuild(&mut self) {
+        match self.channels.build(&self.http) {
+            Ok(channels) => {
+                let opened = Opened { contents: self.outbox.contents(), ..Opened::default() };
+                self.delivery = Delivery::start(
+                    self.delivery_settings.clone(),
+                    channels,
+                    self.outbox.clone(),
+                    &opened,
+                    Arc::clone(&self.clock),
+                );
+                self.show();
+            }
+            Err(error) => tracing::error!(
+                target: "trading_telemetry",
+                %error,
+                hint = "the channels stay as they were",
+                "alert_channel_not_configured"
+            ),
+        }
+    }
+
+    async fn shut_down(mut self, deadline: Duration) -> Drained {
+        self.woken();
+        self.evaluate(None);
+        let moment = self.core.moment();
+        let events = self.core.evaluator.drain(moment);
+        self.record(events);
+        self.delivery.shutdown(deadline).await
+    }
+}
+
+/// The service's own metrics, once they are collected. A panic while collecting is a collection that failed.
+async fn finished(foreign: &mut Option<JoinHandle<Option<ResourceMetrics>>>) -> Option<ResourceMetrics> {
+    match foreign {
+        Some(handle) => handle.await.ok().flatten(),
+        None => std::future::pending().await,
+    }
+}
+
+/// The alerts' signal: what can be sent is sent, critical first; the rest stays for the next start.
+pub(crate) struct AlertsSignal(pub(crate) Alerts);
+
+impl Signal for AlertsSignal {
+    fn name(&self) -> &'static str {
+        "alerts"
+    }
+
+    fn shutdown(&self, deadline: Duration) -> SignalOutcome {
+        let (reply, drained) = std::sync::mpsc::channel();
+        self.0.command(Command::Shutdown(deadline, reply));
+        let delivered = {
+            let sent = |severity| self.0.shared.view.sent(severity);
+            Some(AlertSeverity::ALL.into_iter().map(sent).sum())
+        };
+        // The delivery keeps the deadline; the margin is for its last commit.
+        match drained.recv_timeout(deadline + Duration::from_secs(1)) {
+            Ok(Drained { unsent, stored }) => {
+                let number: usize = unsent.iter().map(|(_, number)| number).sum();
+                SignalOutcome {
+                    delivered,
+                    lost: if stored { 0 } else { number as u64 },
+                    error: None,
+                    kept: if stored { number as u64 } else { 0 },
+                }
+            }
+            Err(_) => SignalOutcome {
+                delivered,
+                lost: 0,
+                error: Some("the alerts' thread did not answer".into()),
+                kept: 0,
+            },
+        }
+    }
+}

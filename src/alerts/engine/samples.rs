@@ -1,0 +1,202 @@
+//! From one collection to the evaluator's samples.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use opentelemetry::KeyValue;
+use opentelemetry_sdk::metrics::data::{
+    AggregatedMetrics, GaugeDataPoint, HistogramDataPoint, MetricData, ResourceMetrics, SumDataPoint,
+};
+
+use crate::alerts::evaluation::{LabelSet, Measured, Pass, Recorded, Sample};
+use crate::alerts::incident::Hours;
+use crate::exposition;
+use crate::metrics::catalog::{self, Instrument};
+use crate::metrics::{self, Latched, Metrics};
+use crate::settings::HealthSettings;
+
+const COMPONENT_UP: &Instrument = catalog::named("trading_component_up");
+/// Components whose loss pages whether or not a check marks them critical: they have rules of their own.
+const ALWAYS_CRITICAL: [&str; 2] = ["broker", "feed"];
+
+/// What the samples of a pass are made of.
+pub(super) struct Samples<'a> {
+    pub(super) metrics: &'a Metrics,
+    pub(super) health: &'a HealthSettings,
+    pub(super) monotonic: Duration,
+    pub(super) wall: jiff::Timestamp,
+    pub(super) hours: Hours,
+}
+
+impl Samples<'_> {
+    /// The values that wake the engine, from their latches. Returns the metrics that have been recorded at all.
+    pub(super) fn latched(&self, pass: &mut Pass<'_>) -> HashSet<&'static str> {
+        let mut seen = HashSet::new();
+        self.metrics.risk().take_latched(|row, breaker, latched| {
+            seen.insert(row.name);
+            match breaker {
+                Some(breaker) => self.gauge(pass, row, &[("breaker", breaker)], latched),
+                None => self.gauge(pass, row, &[], latched),
+            }
+        });
+        self.metrics.components().take_latched(|row, component, latched, reported| {
+            seen.insert(row.name);
+            let Some(watch) = pass.watch(row.name) else { return };
+            let labels = [("component", component)];
+            let check = self.health.checks.get(component);
+            let critical = ALWAYS_CRITICAL.contains(&component) || check.is_some_and(|check| check.critical);
+            let closed = component == "feed" && matches!(self.hours, Hours::Closed);
+            pass.observe(
+                watch,
+                &Sample {
+                    reported,
+                    excused: !critical || closed || self.health.in_maintenance(component, self.wall),
+                    interval: check.and_then(|check| check.interval),
+                    ..Sample::new(&labels, measured(latched), self.recorded(row.name, &labels))
+                },
+            );
+        });
+        seen
+    }
+
+    fn gauge(&self, pass: &mut Pass<'_>, row: &Instrument, labels: &[(&str, &str)], latched: Latched) {
+        if let Some(watch) = pass.watch(row.name) {
+            let labels = Pairs(labels);
+            pass.observe(watch, &Sample::new(&labels, measured(latched), self.recorded(row.name, labels.0)));
+        }
+    }
+
+    fn recorded(&self, metric: &str, labels: &[(&str, &str)]) -> Recorded {
+        let attributes: Vec<_> = labels
+            .iter()
+            .map(|(name, value)| KeyValue::new((*name).to_owned(), (*value).to_owned()))
+            .collect();
+        recorded(self.metrics.registry().recorded(metric, &attributes, self.monotonic))
+    }
+
+    /// The catalogue's collected series, but for those in `latched`.
+    pub(super) fn catalogue(
+        &self,
+        pass: &mut Pass<'_>,
+        collected: &ResourceMetrics,
+        latched: &HashSet<&'static str>,
+    ) {
+        for metric in collected.scope_metrics().flat_map(|scope| scope.metrics()) {
+            let Some(row) = catalog::CATALOG.iter().find(|row| row.otel_name() == metric.name()) else {
+                continue;
+            };
+            if row.name == COMPONENT_UP.name || latched.contains(row.name) {
+                continue;
+            }
+            if let Some(watch) = pass.watch(row.name) {
+                each_point(metric.data(), &mut |attributes, measured| {
+                    let recorded =
+                        recorded(self.metrics.registry().recorded(row.name, attributes.0, self.monotonic));
+                    pass.observe(watch, &Sample::new(&attributes, measured, recorded));
+                });
+            }
+        }
+    }
+}
+
+/// The service's own series; `None` where they could not be collected.
+pub(super) fn foreign(pass: &mut Pass<'_>, collected: Option<&ResourceMetrics>, watched: &[String]) {
+    let Some(collected) = collected else {
+        for name in watched {
+            if let Some(watch) = pass.watch(name) {
+                pass.unreadable(watch);
+            }
+        }
+        return;
+    };
+    for metric in collected.scope_metrics().flat_map(|scope| scope.metrics()) {
+        let Some(watch) = pass.watch(&exposition::family_name(metric)) else { continue };
+        each_point(metric.data(), &mut |attributes, measured| {
+            pass.observe(watch, &Sample::new(&attributes, measured, Recorded::Unknown));
+        });
+    }
+}
+
+fn recorded(recorded: Option<metrics::Recorded>) -> Recorded {
+    match recorded {
+        Some(metrics::Recorded::Never) => Recorded::Never,
+        Some(metrics::Recorded::At(at)) => Recorded::At(at),
+        Some(metrics::Recorded::Refused) => Recorded::Refused,
+        None => Recorded::Unknown,
+    }
+}
+
+fn measured(latched: Latched) -> Measured<'static> {
+    Measured::Gauge { last: latched.last, worst: Some(latched.worst) }
+}
+
+struct Pairs<'a>(&'a [(&'a str, &'a str)]);
+
+impl LabelSet for Pairs<'_> {
+    fn visit(&self, visit: &mut dyn FnMut(&str, &str)) {
+        self.0.visit(visit);
+    }
+}
+
+/// A point's attributes as labels.
+struct Attributes<'a>(&'a [KeyValue]);
+
+impl LabelSet for Attributes<'_> {
+    fn visit(&self, visit: &mut dyn FnMut(&str, &str)) {
+        for attribute in self.0 {
+            visit(attribute.key.as_str(), &attribute.value.as_str());
+        }
+    }
+}
+
+type EachPoint<'a> = dyn FnMut(Attributes<'_>, Measured<'_>) + 'a;
+
+fn each_point(data: &AggregatedMetrics, each: &mut EachPoint<'_>) {
+    #[expect(clippy::cast_precision_loss, reason = "Prometheus has floats alone")]
+    match data {
+        AggregatedMetrics::F64(data) => points(data, |value| value, each),
+        AggregatedMetrics::U64(data) => points(data, |value| value as f64, each),
+        AggregatedMetrics::I64(data) => points(data, |value| value as f64, each),
+    }
+}
+
+fn points<T: Copy>(data: &MetricData<T>, float: impl Fn(T) -> f64, each: &mut EachPoint<'_>) {
+    let mut attributes = Vec::new();
+    match data {
+        MetricData::Gauge(gauge) => {
+            for point in gauge.data_points() {
+                fill(&mut attributes, GaugeDataPoint::attributes(point));
+                let measured = Measured::Gauge { last: float(point.value()), worst: None };
+                each(Attributes(&attributes), measured);
+            }
+        }
+        MetricData::Sum(sum) => {
+            for point in sum.data_points() {
+                fill(&mut attributes, SumDataPoint::attributes(point));
+                let value = float(point.value());
+                let measured = if sum.is_monotonic() {
+                    Measured::Counter(value)
+                } else {
+                    Measured::Gauge { last: value, worst: None }
+                };
+                each(Attributes(&attributes), measured);
+            }
+        }
+        MetricData::Histogram(histogram) => {
+            for point in histogram.data_points() {
+                fill(&mut attributes, HistogramDataPoint::attributes(point));
+                let (bounds, counts): (Vec<f64>, Vec<u64>) =
+                    (point.bounds().collect(), point.bucket_counts().collect());
+                let sum = float(point.sum());
+                each(Attributes(&attributes), Measured::Histogram { bounds: &bounds, counts: &counts, sum });
+            }
+        }
+        // Rules name classic buckets; a scrape converts these, a rule cannot watch them.
+        MetricData::ExponentialHistogram(_) => {}
+    }
+}
+
+fn fill<'a>(into: &mut Vec<KeyValue>, attributes: impl Iterator<Item = &'a KeyValue>) {
+    into.clear();
+    into.extend(attributes.cloned());
+}

@@ -1,0 +1,403 @@
+//! The watched series of one metric, found by their labels, each with its state for each rule.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::join::{Held, claim};
+use super::sample::{LabelSet, Measured, Origin, Recorded, Sample};
+use super::window::Window;
+use super::{APPEARANCE, Notice, OpenIncident, Outcome, RuleState, StoredIncident, Timeline, Tuning, render};
+use crate::alerts::event::{AlertSeverity, EventKind};
+use crate::alerts::incident::{Now, Observation, Reading, State, Transition, step};
+use crate::alerts::rule::{MissingPolicy, Rule, all_match};
+use crate::alerts::silence::Silences;
+
+/// The attribute that the SDK gives to the series that holds what is over its limit.
+const OVERFLOW: &str = "otel.metric.overflow";
+
+/// A metric that rules watch.
+#[derive(Debug, Default)]
+pub(super) struct Metric {
+    rules: Vec<Watched>,
+    /// By the hash of the labels; where two sets have one hash, the later one stands at the next free number.
+    series: HashMap<u64, Series>,
+    /// The last pass in which it could not be read.
+    pub(super) unreadable_in: u64,
+    /// The last pass in which it was looked at.
+    looked_at_in: u64,
+    has_appeared: bool,
+    first_pass_at: Option<Duration>,
+}
+
+#[derive(Debug)]
+struct Watched {
+    rule: Arc<Rule>,
+    is_partly_blind: bool,
+    has_told_absence: bool,
+}
+
+#[derive(Debug)]
+struct Series {
+    /// Sorted by name.
+    labels: Vec<(String, String)>,
+    /// Of the rules that want it.
+    watches: Vec<Watching>,
+    /// The last pass that it was in.
+    seen_in: u64,
+}
+
+#[derive(Debug)]
+struct Watching {
+    rule: usize,
+    state: State,
+    window: Option<Window>,
+    /// The last message was muted by a silence.
+    is_muted: bool,
+}
+
+/// A series with an open incident.
+pub(super) struct OpenSeries<'a> {
+    pub(super) labels: &'a [(String, String)],
+    pub(super) state: &'a mut State,
+    pub(super) is_muted: &'a mut bool,
+}
+
+/// What a step needs besides the series.
+pub(super) struct Context<'a> {
+    pub(super) now: &'a mut Now,
+    pub(super) timeline: Timeline,
+    pub(super) tuning: &'a Tuning,
+    pub(super) silences: &'a Silences,
+    pub(super) held: &'a mut Vec<Held>,
+    pub(super) sequence: &'a mut u64,
+    pub(super) outcome: &'a mut Outcome,
+}
+
+impl Metric {
+    pub(super) fn watch(&mut self, rule: Arc<Rule>) {
+        self.rules.push(Watched { rule, is_partly_blind: false, has_told_absence: false });
+    }
+
+    pub(super) fn rules(&self) -> impl Iterator<Item = &Arc<Rule>> {
+        self.rules.iter().map(|watched| &watched.rule)
+    }
+
+    pub(super) fn has_rule(&self, name: &str) -> bool {
+        self.rules().any(|rule| rule.name == name)
+    }
+
+    /// Takes over a stored state; gives it back where the rule no longer wants the series.
+    pub(super) fn adopt(
+        &mut self,
+        rule: &str,
+        labels: &[(String, String)],
+        state: State,
+        is_muted: bool,
+    ) -> Option<State> {
+        let slot = self.slot(labels);
+        let watching = self.series.get_mut(&slot).and_then(|series| {
+            series.watches.iter_mut().find(|watching| self.rules[watching.rule].rule.name == rule)
+        });
+        let Some(watching) = watching else { return Some(state) };
+        watching.state = state;
+        watching.is_muted = is_muted;
+        None
+    }
+
+    pub(super) fn observe(&mut self, sample: &Sample<'_>, pass: u64, context: &mut Context<'_>) {
+        self.looked_at_in = pass;
+        self.has_appeared = true;
+        if is_overflow(sample.labels) {
+            return self.fold(context.outcome);
+        }
+        let slot = self.slot(sample.labels);
+        let Some(series) = self.series.get_mut(&slot) else { return };
+        series.seen_in = pass;
+        for watching in &mut series.watches {
+            let rule = &self.rules[watching.rule].rule;
+            let observation = observation(rule, sample, watching.window.as_mut(), context);
+            watching.step(rule, &series.labels, &observation, sample.origin, context);
+        }
+    }
+
+    /// Series that the pass did not see have vanished.
+    pub(super) fn close(&mut self, pass: u64, context: &mut Context<'_>) {
+        let started = *self.first_pass_at.get_or_insert(context.now.monotonic);
+        if self.unreadable_in == pass {
+            return;
+        }
+        self.looked_at_in = pass;
+        if !self.has_appeared && context.now.monotonic.saturating_sub(started) >= APPEARANCE {
+            for watched in self.rules.iter_mut().filter(|watched| !watched.has_told_absence) {
+                watched.has_told_absence = true;
+                let (rule, metric) = (watched.rule.name.clone(), watched.rule.metric.clone());
+                context.outcome.notices.push(Notice::NeverAppeared { rule, metric });
+            }
+        }
+        let rules = &self.rules;
+        self.series.retain(|_, series| {
+            if series.seen_in == pass {
+                return true;
+            }
+            let mut is_needed = false;
+            for watching in &mut series.watches {
+                let rule = &rules[watching.rule].rule;
+                let reading = if watching.state.is_seen() { Reading::Absent } else { Reading::Never };
+                let observation =
+                    Observation { interval: context.tuning.interval, ..Observation::of(reading) };
+                watching.step(rule, &series.labels, &observation, None, context);
+                is_needed |= !watching.state.is_at_rest() || rule.missing.policy == MissingPolicy::Alert;
+            }
+            is_needed
+        });
+    }
+
+    fn fold(&mut self, outcome: &mut Outcome) {
+        for watched in self.rules.iter_mut().filter(|watched| !watched.is_partly_blind) {
+            watched.is_partly_blind = true;
+            let (rule, metric) = (watched.rule.name.clone(), watched.rule.metric.clone());
+            outcome.notices.push(Notice::PartlyBlind { rule, metric });
+        }
+    }
+
+    /// Where the series with these labels stands; it is there afterwards.
+    fn slot(&mut self, labels: &(impl LabelSet + ?Sized)) -> u64 {
+        let mut slot = hash(labels);
+        loop {
+            match self.series.get(&slot) {
+                Some(series) if is_equal(&series.labels, labels) => return slot,
+                Some(_) => slot = slot.wrapping_add(1),
+                None => break,
+            }
+        }
+        let mut owned = Vec::new();
+        labels.visit(&mut |name, value| owned.push((name.to_owned(), value.to_owned())));
+        owned.sort();
+        let wanted =
+            self.rules.iter().enumerate().filter(|(_, watched)| all_match(&watched.rule.matchers, &owned));
+        let watches = wanted
+            .map(|(index, watched)| Watching {
+                rule: index,
+                state: State::default(),
+                window: Window::new(watched.rule.sampling),
+                is_muted: false,
+            })
+            .collect();
+        self.series.insert(slot, Series { labels: owned, watches, seen_in: 0 });
+        slot
+    }
+
+    /// The open incident of a rule whose labels `accept` likes.
+    pub(super) fn open_series(
+        &mut self,
+        rule: &str,
+        accept: impl Fn(&[(String, String)]) -> bool,
+    ) -> Option<OpenSeries<'_>> {
+        let rules = &self.rules;
+        self.series.values_mut().filter(|series| accept(&series.labels)).find_map(|series| {
+            let watching = series.watches.iter_mut().find(|watching| {
+                rules[watching.rule].rule.name == rule && watching.state.severity().is_some()
+            })?;
+            let (state, is_muted) = (&mut watching.state, &mut watching.is_muted);
+            Some(OpenSeries { labels: &series.labels, state, is_muted })
+        })
+    }
+
+    pub(super) fn rule_states(&self) -> impl Iterator<Item = (&Rule, RuleState)> {
+        let mut states: Vec<(i8, bool)> = vec![(0, false); self.rules.len()];
+        let is_unreadable = self.unreadable_in > 0 && self.unreadable_in >= self.looked_at_in;
+        for watching in self.series.values().flat_map(|series| &series.watches) {
+            let (value, has_series) = &mut states[watching.rule];
+            *has_series = true;
+            *value = worse(*value, watching.value(is_unreadable));
+        }
+        self.rules.iter().zip(states).map(|(watched, (value, has_series))| {
+            let value = if has_series { value } else { -1 };
+            (&*watched.rule, RuleState { value, is_partly_blind: watched.is_partly_blind })
+        })
+    }
+
+    pub(super) fn open(&self, now: Duration) -> impl Iterator<Item = OpenIncident<'_>> {
+        self.watches().filter_map(move |(rule, series, watching)| {
+            let incident = watching.state.incident()?;
+            Some(OpenIncident {
+                rule,
+                labels: &series.labels,
+                incident,
+                duration: incident.duration(now),
+                is_muted: watching.is_muted,
+                is_blind: watching.state.is_blind(),
+            })
+        })
+    }
+
+    pub(super) fn stored(&self, as_of: Duration, wall: Timestamp) -> impl Iterator<Item = StoredIncident> {
+        self.watches().filter(|(_, _, watching)| watching.state.incident().is_some()).map(
+            move |(rule, series, watching)| StoredIncident {
+                rule: rule.name.clone(),
+                labels: series.labels.clone(),
+                state: watching.state.clone(),
+                is_muted: watching.is_muted,
+                as_of,
+                wall,
+            },
+        )
+    }
+
+    fn watches(&self) -> impl Iterator<Item = (&Rule, &Series, &Watching)> {
+        self.series.values().flat_map(move |series| {
+            series.watches.iter().map(move |watching| (&*self.rules[watching.rule].rule, series, watching))
+        })
+    }
+}
+
+impl Watching {
+    fn step(
+        &mut self,
+        rule: &Rule,
+        labels: &[(String, String)],
+        observation: &Observation,
+        origin: Option<&Origin>,
+        context: &mut Context<'_>,
+    ) {
+        let (state, transitions) =
+            step(rule, &context.tuning.limits, std::mem::take(&mut self.state), observation, context.now);
+        self.state = state;
+        if transitions.is_empty() && !self.is_muted {
+            return;
+        }
+        self.tell(rule, labels, transitions, origin, context);
+    }
+
+    fn tell(
+        &mut self,
+        rule: &Rule,
+        labels: &[(String, String)],
+        mut transitions: Vec<Transition>,
+        origin: Option<&Origin>,
+        context: &mut Context<'_>,
+    ) {
+        let wall = context.now.wall;
+        let is_muted = context.silences.mute(rule, labels, wall);
+        if transitions.is_empty() && !is_muted {
+            // The silence is over and nobody knows what it muted.
+            self.is_muted = false;
+            transitions.extend(self.state.retell(context.now));
+        }
+        if transitions.iter().any(|transition| transition.kind == EventKind::Opened) {
+            self.introduce(rule, labels, &mut transitions, origin, context);
+        }
+        for transition in transitions {
+            self.is_muted = is_muted && transition.kind != EventKind::Resolved;
+            context.outcome.events.push(render::event(rule, labels, transition, wall, is_muted));
+        }
+    }
+
+    /// Gives a new incident what is known of its origin.
+    fn introduce(
+        &mut self,
+        rule: &Rule,
+        labels: &[(String, String)],
+        transitions: &mut [Transition],
+        origin: Option<&Origin>,
+        context: &mut Context<'_>,
+    ) {
+        *context.sequence = context.sequence.wrapping_add(1);
+        context.now.sequence = *context.sequence;
+        let joined = claim(context.held, rule, labels);
+        let incidents = transitions.iter_mut().map(|transition| &mut transition.incident);
+        for incident in incidents.chain(self.state.incident_mut()) {
+            incident.joined.clone_from(&joined);
+            incident.order_id = origin.and_then(|origin| origin.order_id.clone());
+            incident.trace_id = origin.and_then(|origin| origin.trace_id.clone());
+        }
+    }
+
+    fn value(&self, is_unreadable: bool) -> i8 {
+        match self.state.severity() {
+            Some(AlertSeverity::Critical) if self.state.is_seen() => 2,
+            Some(AlertSeverity::Warning) if self.state.is_seen() => 1,
+            _ if is_unreadable || self.state.is_blind() => -1,
+            _ => 0,
+        }
+    }
+}
+
+/// Bad beats blind beats normal.
+fn worse(a: i8, b: i8) -> i8 {
+    if a > 0 || b > 0 { a.max(b) } else { a.min(b) }
+}
+
+fn observation(
+    rule: &Rule,
+    sample: &Sample<'_>,
+    window: Option<&mut Window>,
+    context: &Context<'_>,
+) -> Observation {
+    let now = context.now.monotonic;
+    let at = match sample.recorded {
+        Recorded::At(at) => Some(context.timeline.at(at).min(now)),
+        Recorded::Unknown => Some(now),
+        Recorded::Never | Recorded::Refused => None,
+    };
+    let reading = match (at, window) {
+        (None, _) if sample.recorded == Recorded::Never => Reading::Never,
+        (None, _) => Reading::Invalid,
+        (Some(at), Some(window)) => {
+            window.push(&sample.measured, now);
+            through(window, rule, &sample.measured, at, now)
+        }
+        (Some(at), None) => match sample.measured {
+            Measured::Gauge { last, worst } => Reading::Value { last, worst: worst.unwrap_or(last), at },
+            // A rule on a gauge that turns out to be something else.
+            _ => Reading::Absent,
+        },
+    };
+    Observation {
+        reading,
+        reported: sample.reported,
+        excused: sample.excused,
+        interval: sample.interval.unwrap_or(context.tuning.interval),
+    }
+}
+
+fn through(window: &Window, rule: &Rule, measured: &Measured<'_>, at: Duration, now: Duration) -> Reading {
+    let bounds = if let Measured::Histogram { bounds, .. } = measured { *bounds } else { &[] };
+    // What has not been watched for a whole window is too small for a reason of its own.
+    if !rule.comparison.is_upward() && !window.is_full(now) {
+        return Reading::Never;
+    }
+    window.value(bounds).map_or(Reading::Absent, |value| Reading::Value { last: value, worst: value, at })
+}
+
+fn is_overflow(labels: &dyn LabelSet) -> bool {
+    let mut is_overflow = false;
+    labels.visit(&mut |name, value| is_overflow |= name == OVERFLOW && value == "true");
+    is_overflow
+}
+
+/// The same in any order of the labels, so that nothing has to be sorted.
+fn hash(labels: &(impl LabelSet + ?Sized)) -> u64 {
+    let mut sum = 0_u64;
+    labels.visit(&mut |name, value| {
+        let bytes = name.bytes().chain([0xff]).chain(value.bytes());
+        // FNV-1a; equal hashes are told apart by the labels themselves.
+        let hash = bytes.fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+        });
+        sum = sum.wrapping_add(hash);
+    });
+    sum
+}
+
+fn is_equal(own: &[(String, String)], labels: &(impl LabelSet + ?Sized)) -> bool {
+    let (mut count, mut is_equal) = (0, true);
+    labels.visit(&mut |name, value| {
+        count += 1;
+        is_equal = is_equal && own.iter().any(|(own_name, own_value)| own_name == name && own_value == value);
+    });
+    is_equal && count == own.len()
+}

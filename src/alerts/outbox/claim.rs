@@ -1,0 +1,142 @@
+//! Which file is ours, and what dead processes left beside it.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+
+use super::contents::Contents;
+use super::store::{Opener, Refusal, Store};
+
+/// How many names a process tries: two containers with one folder have the same process ids.
+const TURNS: u32 = 16;
+
+/// What the start came to.
+pub(super) struct Claim {
+    /// The open file, or why there is none.
+    pub(super) store: Result<Store, String>,
+    /// Where it is, or should be.
+    pub(super) path: PathBuf,
+    pub(super) contents: Contents,
+    pub(super) set_aside: Vec<PathBuf>,
+    pub(super) taken_over: Vec<PathBuf>,
+}
+
+/// Opens the first of the service's names that no living process holds, and takes over the files of dead ones.
+pub(super) fn claim(opener: &Opener, folder: &Path, service: &str) -> Claim {
+    let stem = file_stem(service);
+    let path = folder.join(format!("{stem}.redb"));
+    let mut claim = Claim {
+        store: Err(String::new()),
+        path,
+        contents: Contents::default(),
+        set_aside: Vec::new(),
+        taken_over: Vec::new(),
+    };
+    if let Err(error) = fs::create_dir_all(folder) {
+        claim.store = Err(format!("{}: {error}", folder.display()));
+        return claim;
+    }
+    let process = std::process::id();
+    let names = (0..TURNS).map(|turn| match turn {
+        0 => format!("{stem}.redb"),
+        1 => format!("{stem}.{process}.redb"),
+        turn => format!("{stem}.{process}-{turn}.redb"),
+    });
+    for name in names {
+        claim.path = folder.join(name);
+        match open_or_replace(opener, &claim.path, &mut claim.set_aside) {
+            Ok((store, contents)) => {
+                claim.contents = contents;
+                take_over(opener, &store, folder, &stem, &mut claim);
+                claim.store = Ok(store);
+                return claim;
+            }
+            Err(refusal) => {
+                claim.store = Err(format!("{}: {refusal}", claim.path.display()));
+                if !matches!(refusal, Refusal::Locked) {
+                    return claim;
+                }
+            }
+        }
+    }
+    claim
+}
+
+/// Opens `path`; a damaged file is renamed, never deleted, and a new one begun.
+pub(super) fn open_or_replace(
+    opener: &Opener,
+    path: &Path,
+    set_aside: &mut Vec<PathBuf>,
+) -> Result<(Store, Contents), Refusal> {
+    match opener.open(path, true) {
+        Err(Refusal::Damaged(why)) => {
+            let kept = keep(path).map_err(|error| Refusal::Unavailable(format!("{why}; {error}")))?;
+            set_aside.push(kept);
+            opener.open(path, true)
+        }
+        other => other,
+    }
+}
+
+fn keep(path: &Path) -> io::Result<PathBuf> {
+    let stamp = Timestamp::now().strftime("%Y%m%dT%H%M%S%.6fZ");
+    let kept = PathBuf::from(format!("{}.damaged-{stamp}", path.display()));
+    fs::rename(path, &kept)?;
+    Ok(kept)
+}
+
+/// Moves what dead processes left into `store`. Each file is locked while that happens, and emptied before it is
+/// deleted: a process that waits for the same lock finds nothing.
+fn take_over(opener: &Opener, store: &Store, folder: &Path, stem: &str, claim: &mut Claim) {
+    for path in of_processes(folder, stem) {
+        if path == claim.path {
+            continue;
+        }
+        match opener.open(&path, false) {
+            Ok((dead, left)) => {
+                // A record that is in both was taken over by a process that died before it could empty the file.
+                let adopted = claim.contents.adopt(left);
+                if store.commit(&adopted).is_err() || dead.replace(&Contents::default()).is_err() {
+                    continue;
+                }
+                dead.close();
+                if fs::remove_file(&path).is_ok() {
+                    claim.taken_over.push(path);
+                }
+            }
+            Err(Refusal::Damaged(_)) => claim.set_aside.extend(keep(&path)),
+            Err(Refusal::Locked | Refusal::Unavailable(_)) => {}
+        }
+    }
+}
+
+/// The files of processes that found the service's own file taken.
+fn of_processes(folder: &Path, stem: &str) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    let mut files: Vec<PathBuf> = entries
+        .filter(|entry| {
+            let name = entry.file_name();
+            let middle = name
+                .to_str()
+                .and_then(|name| name.strip_prefix(stem)?.strip_prefix('.')?.strip_suffix(".redb"));
+            middle.is_some_and(|id| {
+                id.starts_with(|c: char| c.is_ascii_digit())
+                    && id.chars().all(|c| c.is_ascii_digit() || c == '-')
+            })
+        })
+        .map(|entry| entry.path())
+        .collect();
+    files.sort();
+    files
+}
+
+/// The service's name as a file name.
+fn file_stem(service: &str) -> String {
+    let stem: String = service
+        .chars()
+        .map(|c| if c.is_alphanumeric() || matches!(c, '-' | '_') { c } else { '_' })
+        .collect();
+    if stem.is_empty() { "service".into() } else { stem }
+}

@@ -1,0 +1,470 @@
+//! How alerts are delivered, in paused time.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stdout,
+    reason = "a test may panic and print"
+)]
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{Instant, advance, sleep};
+use trading_telemetry::alerts::channels::{Channel, Failure, Outcome};
+use trading_telemetry::alerts::delivery::{Delivery, DeliveryResult, DeliverySettings, Pace, Routes};
+use trading_telemetry::alerts::event::EventKind::{DeEscalated, Escalated, Opened, Reminded, Resolved};
+use trading_telemetry::alerts::outbox::{Opened as Outboxed, Outbox};
+
+mod support {
+    pub mod alerts;
+}
+use support::alerts::*;
+
+const SECOND: Duration = Duration::from_secs(1);
+const MINUTE: Duration = Duration::from_mins(1);
+
+fn down() -> Outcome {
+    Outcome::TryAgain(Failure::new("could not connect"))
+}
+
+fn dead() -> Outcome {
+    Outcome::Dead(Failure::new("status 403"))
+}
+
+fn start(settings: DeliverySettings, channels: &[&Arc<Scripted>]) -> Delivery {
+    start_with(settings, channels, TokioClock::new())
+}
+
+fn start_with(settings: DeliverySettings, channels: &[&Arc<Scripted>], clock: Arc<TokioClock>) -> Delivery {
+    let channels = channels.iter().map(|channel| Arc::clone(channel) as Arc<dyn Channel>).collect();
+    Delivery::start(settings, channels, Outbox::in_memory(), &Outboxed::default(), clock)
+}
+
+fn count(delivery: &Delivery, channel: &str, result: DeliveryResult) -> u64 {
+    let stats = delivery.stats().into_iter().find(|stats| stats.name() == channel).unwrap();
+    [Critical, Warning, Info].into_iter().map(|severity| stats.count(severity, result)).sum()
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_an_outage_one_message_tells_the_whole_story() {
+    let slack = Scripted::new("slack");
+    slack.always(down());
+    let delivery = start(DeliverySettings::default(), &[&slack]);
+    delivery.submit(state("1", Opened, Warning, "10:01:02"));
+    sleep(3 * SECOND).await;
+    delivery.submit(state("1", Escalated, Critical, "10:01:05"));
+    sleep(20 * SECOND).await;
+    delivery.submit(state("1", Reminded, Critical, "10:01:30"));
+    delivery.submit(state("1", Resolved, Critical, "10:01:40"));
+    sleep(10 * MINUTE).await;
+    assert_eq!(slack.accepted().len(), 0);
+    assert_eq!(delivery.queues()[0].1.length, 1, "forty states of one incident are one message");
+
+    slack.always(Outcome::Accepted);
+    sleep(2 * MINUTE).await;
+    let told = slack.accepted();
+    assert_eq!(told.len(), 1, "{told:#?}");
+    let text = told[0].text();
+    assert!(text.contains("opened 10:01:02, critical 10:01:05, resolved 10:01:40, worst 8.4 %"), "{text}");
+    assert!(text.starts_with(r#"{"text": "[DELAYED 1"#), "{text}");
+    assert!(text.contains("✅ RESOLVED: Drawdown"), "{text}");
+    assert_eq!(count(&delivery, "slack", DeliveryResult::Sent), 1);
+    assert_eq!(count(&delivery, "slack", DeliveryResult::Deduplicated), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_happens_while_a_message_is_in_flight_is_told_after_it() {
+    let slack = Scripted::new("slack");
+    slack.take(5 * SECOND);
+    slack.script([Outcome::Accepted]);
+    let delivery = start(DeliverySettings::default(), &[&slack]);
+    delivery.submit(state("1", Opened, Warning, "10:01:02"));
+    sleep(SECOND).await;
+    delivery.submit(state("1", Escalated, Critical, "10:01:05"));
+    delivery.submit(state("1", DeEscalated, Warning, "10:01:06"));
+    sleep(MINUTE).await;
+    let kinds: Vec<_> = slack.accepted().iter().map(|sent| sent.notice.event.kind).collect();
+    assert_eq!(kinds, [Opened, DeEscalated]);
+    assert!(slack.accepted()[1].text().contains("critical 10:01:05, warning 10:01:06"));
+
+    // When the one in flight fails, both are one message.
+    slack.script([down()]);
+    delivery.submit(state("2", Opened, Warning, "11:00:00"));
+    sleep(SECOND).await;
+    delivery.submit(state("2", Resolved, Warning, "11:00:01"));
+    sleep(MINUTE).await;
+    let told = slack.accepted();
+    assert_eq!(told.len(), 3);
+    assert!(told[2].text().contains("opened 11:00:00, resolved 11:00:01"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn nobody_is_reminded_of_what_was_never_said() {
+    let slack = Scripted::new("slack");
+    slack.script([down()]);
+    let delivery = start(DeliverySettings::default(), &[&slack]);
+    delivery.submit(state("1", Opened, Critical, "10:01:02"));
+    delivery.submit(state("1", Reminded, Critical, "10:31:02"));
+    sleep(MINUTE).await;
+    assert_eq!(slack.accepted().len(), 1);
+    assert!(slack.accepted()[0].text().contains("CRITICAL: Drawdown"));
+    assert!(!slack.accepted()[0].text().contains("STILL"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_429_pauses_the_whole_channel_and_is_no_failed_attempt() {
+    let slack = Scripted::new("slack");
+    slack.script([Outcome::SlowDown(Some(7 * SECOND))]);
+    let delivery = start(DeliverySettings::default(), &[&slack]);
+    delivery.submit(direct(Warning, "first"));
+    sleep(SECOND).await;
+    delivery.submit(direct(Critical, "urgent"));
+    sleep(MINUTE).await;
+    let sent = slack.sent();
+    assert_eq!(sent.len(), 3);
+    let pause = sent[1].at - sent[0].at;
+    assert!((7 * SECOND..=8 * SECOND + SECOND / 10).contains(&pause), "{pause:?}");
+    assert_eq!(slack.titles(), ["urgent", "first"]);
+    assert_eq!(count(&delivery, "slack", DeliveryResult::Retried), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pause_beyond_reason_is_cut() {
+    let slack = Scripted::new("slack");
+    slack.script([Outcome::SlowDown(Some(1000 * 60 * MINUTE))]);
+    let delivery = start(DeliverySettings::default(), &[&slack]);
+    delivery.submit(direct(Critical, "urgent"));
+    sleep(61 * MINUTE).await;
+    assert_eq!(slack.titles(), ["urgent"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn order_holds_and_critical_overtakes() {
+    let slack = Scripted::with_pace("slack", Pace::new(1, SECOND));
+    let delivery = start(DeliverySettings::default(), &[&slack]);
+    for number in 0..5 {
+        delivery.submit(direct(if number % 2 == 0 { Warning } else { Info }, &format!("w{number}")));
+    }
+    delivery.submit(direct(Critical, "c0"));
+    delivery.submit(direct(Critical, "c1"));
+    sleep(MINUTE).await;
+    assert_eq!(slack.titles(), ["c0", "c1", "w0", "w1", "w2", "w3", "w4"]);
+    let times: Vec<Instant> = slack.sent().iter().map(|sent| sent.at).collect();
+    for pair in times.windows(2) {
+        assert!(pair[1] - pair[0] >= Duration::from_millis(998), "the pace holds: {times:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_token_is_kept_for_a_critical_message() {
+    let slack = Scripted::with_pace("slack", Pace::new(4, 60 * SECOND));
+    let delivery = start(DeliverySettings::default(), &[&slack]);
+    for number in 0..10 {
+        delivery.submit(direct(Warning, &format!("w{number}")));
+    }
+    sleep(SECOND).await;
+    assert_eq!(slack.titles(), ["w0", "w1", "w2"]);
+    delivery.submit(direct(Critical, "urgent"));
+    sleep(SECOND).await;
+    assert_eq!(slack.titles().last().map(String::as_str), Some("urgent"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hung_channel_delays_nobody() {
+    let (slack, telegram) = (Scripted::new("slack"), Scripted::new("telegram"));
+    telegram.take(10_000 * MINUTE);
+    let delivery = start(DeliverySettings::default(), &[&telegram, &slack]);
+    let began = Instant::now();
+    for number in 0..50 {
+        delivery.submit(direct(Critical, &format!("c{number}")));
+    }
+    sleep(SECOND).await;
+    let sent = slack.accepted();
+    assert_eq!(sent.len(), 50);
+    assert!(sent.iter().all(|sent| sent.at - began < SECOND));
+    assert!(telegram.sent().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn failures_are_tried_again_with_growing_waits() {
+    let slack = Scripted::new("slack");
+    slack.always(down());
+    let delivery = start(DeliverySettings::default(), &[&slack]);
+    delivery.submit(direct(Critical, "urgent"));
+    sleep(30 * MINUTE).await;
+    let times: Vec<Instant> = slack.sent().iter().map(|sent| sent.at).collect();
+    let waits: Vec<Duration> = times.windows(2).map(|pair| pair[1] - pair[0]).collect();
+    assert!(waits[0] >= SECOND / 2 && waits[0] <= SECOND, "{waits:?}");
+    let longest = waits.iter().max().unwrap();
+    assert!(*longest > 30 * SECOND && *longest <= MINUTE + SECOND, "{waits:?}");
+    assert!(waits[9..].iter().all(|wait| *wait >= 30 * SECOND), "{waits:?}");
+    assert!(!delivery.stats()[1].is_up());
+    slack.always(Outcome::Accepted);
+    sleep(2 * MINUTE).await;
+    assert_eq!(slack.titles(), ["urgent"]);
+    assert!(delivery.stats()[1].is_up());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_critical_message_does_not_wait_out_the_failures_before_it() {
+    let slack = Scripted::new("slack");
+    slack.always(down());
+    let delivery = start(DeliverySettings::default(), &[&slack]);
+    delivery.submit(direct(Warning, "warning"));
+    sleep(20 * MINUTE).await;
+    slack.always(Outcome::Accepted);
+    let before = slack.sent().len();
+    let began = Instant::now();
+    delivery.submit(direct(Critical, "urgent"));
+    sleep(SECOND).await;
+    let sent = slack.sent();
+    assert_eq!(sent[before].title(), "urgent");
+    assert!(sent[before].at - began <= SECOND);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_not_critical_is_given_up_after_an_hour_and_critical_after_a_day() {
+    let slack = Scripted::new("slack");
+    slack.always(down());
+    let delivery = start(DeliverySettings::default(), &[&slack]);
+    delivery.submit(direct(Warning, "warning"));
+    delivery.submit(direct(Critical, "urgent"));
+    sleep(59 * MINUTE).await;
+    assert_eq!(delivery.queues()[0].1.length, 2);
+    sleep(3 * MINUTE).await;
+    assert_eq!(delivery.queues()[0].1.length, 1);
+    assert_eq!(count(&delivery, "slack", DeliveryResult::Undeliverable), 1);
+    sleep(23 * 60 * MINUTE).await;
+    assert_eq!(count(&delivery, "slack", DeliveryResult::Undeliverable), 2);
+    assert_eq!(delivery.queues()[0].1.length, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_jump_of_the_wall_clock_changes_nothing() {
+    for hours in [-1, 1, -1000, 1000] {
+        let slack = Scripted::new("slack");
+        slack.script([Outcome::SlowDown(Some(30 * SECOND))]);
+        let clock = TokioClock::new();
+        let delivery = start_with(DeliverySettings::default(), &[&slack], Arc::clone(&clock));
+        delivery.submit(direct(Warning, "warning"));
+        sleep(SECOND).await;
+        clock.jump(hours);
+        sleep(28 * SECOND).await;
+        assert_eq!(slack.titles().len(), 0, "the pause holds");
+        sleep(4 * SECOND).await;
+        assert_eq!(slack.titles(), ["warning"], "nothing expired, nothing waits longer");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dead_channel_is_told_to_the_others_probed_and_heals_by_itself() {
+    let (slack, telegram) = (Scripted::new("slack"), Scripted::new("telegram"));
+    telegram.always(dead());
+    let delivery = start(DeliverySettings::default(), &[&telegram, &slack]);
+    delivery.submit(direct(Critical, "urgent"));
+    sleep(SECOND).await;
+    assert_eq!(slack.titles(), ["urgent", "Alert channel telegram is not delivering"]);
+    assert!(slack.accepted()[1].text().contains("Reason: status 403"));
+    assert_eq!(telegram.sent().len(), 1);
+    sleep(35 * MINUTE).await;
+    let probes: Vec<Instant> = telegram.sent().iter().map(|sent| sent.at).collect();
+    assert_eq!(probes.len(), 4);
+    assert!(probes.windows(2).all(|pair| pair[1] - pair[0] >= 10 * MINUTE));
+    assert_eq!(slack.accepted().len(), 2, "told once");
+
+    telegram.always(Outcome::Accepted);
+    sleep(10 * MINUTE).await;
+    assert_eq!(telegram.titles(), ["urgent"]);
+    let last = slack.accepted().pop().unwrap();
+    assert!(last.text().contains("✅ RESOLVED: Alert channel telegram is not delivering"), "{}", last.text());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_critical_message_that_waits_too_long_is_told_to_the_others() {
+    let (slack, telegram) = (Scripted::new("slack"), Scripted::new("telegram"));
+    telegram.always(down());
+    let delivery = start(DeliverySettings::default(), &[&telegram, &slack]);
+    delivery.submit(direct(Critical, "urgent"));
+    sleep(MINUTE).await;
+    assert_eq!(slack.titles(), ["urgent"]);
+    sleep(2 * MINUTE).await;
+    assert_eq!(slack.titles(), ["urgent", "Alert channel telegram is not delivering"]);
+    let queue = &delivery.queues()[0].1;
+    assert!(queue.oldest_critical.unwrap() >= 3 * MINUTE, "{queue:?}");
+    telegram.always(Outcome::Accepted);
+    sleep(2 * MINUTE).await;
+    assert_eq!(telegram.titles(), ["urgent"]);
+    assert_eq!(slack.accepted().len(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refused_message_is_sent_once_more_as_plain_text_and_then_given_up() {
+    let slack = Scripted::new("slack");
+    let refused = Outcome::Reformat(Failure::new("status 400, invalid_payload"));
+    slack.script([refused.clone(), Outcome::Accepted, refused.clone(), refused]);
+    let delivery = start(DeliverySettings::default(), &[&slack]);
+    delivery.submit(direct(Warning, "odd"));
+    sleep(SECOND).await;
+    let plain: Vec<bool> = slack.sent().iter().map(|sent| sent.notice.plain).collect();
+    assert_eq!(plain, [false, true]);
+    delivery.submit(direct(Critical, "odder"));
+    delivery.submit(direct(Critical, "sound"));
+    sleep(MINUTE).await;
+    assert_eq!(slack.sent().len(), 5);
+    assert_eq!(slack.titles(), ["odd", "sound"]);
+    assert_eq!(count(&delivery, "slack", DeliveryResult::Undeliverable), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_chat_that_moves_gets_the_message_at_its_new_place() {
+    let telegram = Scripted::new("telegram");
+    telegram.script([Outcome::Moved]);
+    let delivery = start(DeliverySettings::default(), &[&telegram]);
+    delivery.submit(direct(Critical, "urgent"));
+    sleep(SECOND).await;
+    assert_eq!(telegram.titles(), ["urgent"]);
+    // One that never stops moving is dead, not a loop.
+    telegram.always(Outcome::Moved);
+    delivery.submit(direct(Critical, "lost"));
+    sleep(MINUTE).await;
+    assert_eq!(telegram.sent().len(), 4);
+}
+
+#[tokio::test(start_paused = true)]
+async fn on_overflow_the_mildest_go_first_and_their_number_is_told() {
+    let slack = Scripted::new("slack");
+    slack.always(down());
+    let settings = DeliverySettings { queue: 10, ..DeliverySettings::default() };
+    let delivery = start(settings, &[&slack]);
+    for number in 0..4 {
+        delivery.submit(direct(Info, &format!("i{number}")));
+    }
+    for number in 0..4 {
+        delivery.submit(direct(Warning, &format!("w{number}")));
+    }
+    for number in 0..7 {
+        delivery.submit(direct(Critical, &format!("c{number}")));
+    }
+    delivery.submit(direct(Info, "late"));
+    assert_eq!(delivery.queues()[0].1.length, 10);
+    slack.always(Outcome::Accepted);
+    sleep(5 * MINUTE).await;
+    let titles = slack.titles();
+    let critical: Vec<String> = (0..7).map(|number| format!("c{number}")).collect();
+    assert_eq!(titles[..7], critical[..]);
+    assert_eq!(titles[7..], ["w1", "w2", "w3", "Alerts were dropped"]);
+    assert!(
+        slack.accepted()[10].text().contains("6 messages were dropped"),
+        "{}",
+        slack.accepted()[10].text()
+    );
+    assert_eq!(count(&delivery, "slack", DeliveryResult::Dropped), 6);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_silenced_state_is_not_sent_but_ends_what_an_unsent_message_would_claim() {
+    let slack = Scripted::new("slack");
+    let delivery = start(DeliverySettings::default(), &[&slack]);
+    let silenced = |event| {
+        let mut event: trading_telemetry::alerts::event::Event = event;
+        event.silenced = true;
+        event
+    };
+    delivery.submit(silenced(state("1", Opened, Warning, "10:00:00")));
+    sleep(MINUTE).await;
+    assert_eq!(slack.sent().len(), 0);
+    assert_eq!(count(&delivery, "slack", DeliveryResult::Silenced), 1);
+
+    slack.script([down()]);
+    delivery.submit(state("2", Opened, Critical, "10:01:02"));
+    sleep(SECOND / 10).await;
+    delivery.submit(silenced(state("2", Resolved, Critical, "10:01:40")));
+    sleep(MINUTE).await;
+    assert_eq!(slack.accepted().len(), 1);
+    assert!(slack.accepted()[0].text().contains("RESOLVED"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn routes_choose_the_channels_and_who_heard_of_an_incident_hears_its_end() {
+    let (slack, telegram) = (Scripted::new("slack"), Scripted::new("telegram"));
+    let routes =
+        Routes { warning: Some(vec!["slack".into()]), critical: Some(vec!["telegram".into()]), info: None };
+    let settings = DeliverySettings { routes, ..DeliverySettings::default() };
+    let delivery = start(settings, &[&slack, &telegram]);
+    let send = |event| async {
+        delivery.submit(event);
+        sleep(SECOND).await;
+        (slack.accepted().len(), telegram.accepted().len())
+    };
+    assert_eq!(send(direct(Info, "everywhere")).await, (1, 1));
+    assert_eq!(send(state("1", Opened, Warning, "10:00:00")).await, (2, 1));
+    assert_eq!(send(state("1", Escalated, Critical, "10:00:01")).await, (3, 2));
+    assert_eq!(send(state("1", Resolved, Critical, "10:00:02")).await, (4, 3));
+    assert_eq!(send(state("2", Opened, Critical, "10:00:00")).await, (4, 4));
+    let mut chosen = direct(Critical, "chosen");
+    chosen.channels = Some(vec!["slack".into()]);
+    assert_eq!(send(chosen).await, (5, 4));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_shutdown_sends_critical_first_and_keeps_the_rest() {
+    let slack = Scripted::with_pace("slack", Pace::new(1, SECOND));
+    let delivery = start(DeliverySettings::default(), &[&slack]);
+    for number in 0..10 {
+        delivery.submit(direct(Warning, &format!("w{number}")));
+    }
+    delivery.submit(direct(Critical, "urgent"));
+    let began = Instant::now();
+    let drained = delivery.shutdown(Duration::from_millis(3500)).await;
+    assert!(began.elapsed() <= 5 * SECOND);
+    assert_eq!(slack.titles(), ["urgent", "w0", "w1", "w2"]);
+    assert_eq!(drained.unsent, [("slack", 7)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_shutdown_does_not_wait_for_what_cannot_be_sent() {
+    let (slack, telegram) = (Scripted::new("slack"), Scripted::new("telegram"));
+    slack.always(dead());
+    telegram.take(60 * MINUTE);
+    let delivery = start(DeliverySettings::default(), &[&slack, &telegram]);
+    delivery.submit(direct(Critical, "urgent"));
+    sleep(SECOND).await;
+    let began = Instant::now();
+    let drained = delivery.shutdown(5 * SECOND).await;
+    assert!(began.elapsed() <= 6 * SECOND, "{:?}", began.elapsed());
+    assert_eq!(drained.unsent.len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_test_message_is_marked_and_its_error_is_typed() {
+    let slack = Scripted::new("slack");
+    let delivery = start(DeliverySettings::default(), &[&slack]);
+    delivery.test_channel("slack").await.unwrap();
+    delivery.test_channel("log").await.unwrap();
+    assert!(slack.accepted()[0].text().contains("[TEST] "));
+    assert!(delivery.test_channel("pager").await.unwrap_err().is_unknown_channel());
+    slack.script([down(), dead(), Outcome::SlowDown(Some(MINUTE))]);
+    assert!(delivery.test_channel("slack").await.unwrap_err().is_unreachable());
+    assert!(delivery.test_channel("slack").await.unwrap_err().is_refused());
+    assert!(delivery.test_channel("slack").await.unwrap_err().is_paused());
+    let requests = slack.sent().len();
+    assert!(delivery.test_channel("slack").await.unwrap_err().is_paused(), "a ban is not tested");
+    assert_eq!(slack.sent().len(), requests);
+    advance(2 * MINUTE).await;
+    delivery.test_channel("slack").await.unwrap();
+    assert!(delivery.stats()[1].is_up(), "a test that arrives heals the channel");
+}
+
+#[tokio::test(start_paused = true)]
+async fn durations_and_attempts_are_counted() {
+    let slack = Scripted::new("slack");
+    slack.take(SECOND);
+    let delivery = start(DeliverySettings::default(), &[&slack]);
+    delivery.submit(direct(Critical, "urgent"));
+    sleep(MINUTE).await;
+    let stats = &delivery.stats()[1];
+    assert_eq!(stats.attempts(), 1);
+    assert_eq!(stats.take_durations(), [SECOND]);
+    assert_eq!(stats.take_durations(), []);
+}
