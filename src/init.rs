@@ -23,13 +23,16 @@ use crate::alerts::Alerts;
 use crate::alerts::engine::{self, AlertsSignal, EngineConfig};
 use crate::clock::{Clock, SystemClock};
 use crate::exposition::Families;
+use crate::health::{self, HealthConfig, HealthSignal};
 use crate::logs::{self, FileConfig, LogConfig, Logs};
 use crate::metrics::MetricsConfig;
 use crate::orders::{self, Propagation};
 use crate::otlp::{self, install_crypto_provider};
 use crate::panics;
-use crate::server::{Access, CollectError, Limits, MetricsEndpoint, Routes, Scraper, Server};
-use crate::settings::{self, Loaded, Propagator, Settings, Sources};
+use crate::server::{
+    Access, CollectError, Limits, MetricsEndpoint, Routes, Scraper, Server, TelemetryService,
+};
+use crate::settings::{self, Loaded, MountedMetrics, Propagator, Settings, Sources};
 use crate::shutdown::Signal;
 use crate::telemetry::{Core, Telemetry};
 pub use error::InitError;
@@ -120,7 +123,8 @@ fn start(sources: &Sources) -> Result<Telemetry, InitError> {
         broker: settings.system.broker.clone(),
         clock: Arc::clone(&clock),
     };
-    let core = Core::new(&service_name, metrics).map_err(Kind::OpenTelemetry)?;
+    let health = HealthConfig::from(&settings);
+    let core = Core::new(&service_name, metrics, health).map_err(Kind::OpenTelemetry)?;
     let export = if disabled {
         None
     } else {
@@ -130,6 +134,8 @@ fn start(sources: &Sources) -> Result<Telemetry, InitError> {
     let core = core.with_tracers(tracers(&settings, &resource, export.as_deref()));
     let logs = Arc::new(start_logs(&service_name, &settings, &clock)?);
     core.observe_logs(&logs);
+    let checks = core.health.plan().map_err(Kind::Health)?;
+    let scraper = scraper(&core);
     let (alerts, engine) = if disabled {
         (Alerts::detached(), None)
     } else {
@@ -140,7 +146,8 @@ fn start(sources: &Sources) -> Result<Telemetry, InitError> {
             engine::prepare(config, core.readings(), Arc::clone(&clock)).map_err(Kind::Alerts)?;
         (alerts, Some(engine))
     };
-    let server = if disabled { None } else { Some(start_server(&core, &alerts, &logs, &settings)?) };
+    let server =
+        if disabled { None } else { Some(start_server(&core, &scraper, &alerts, &logs, &settings)?) };
 
     let for_people = filter_fn(|metadata| !otlp::is_exporters(metadata));
     let exported = export.as_ref().and_then(|export| export.otlp().log_layer());
@@ -186,7 +193,12 @@ fn start(sources: &Sources) -> Result<Telemetry, InitError> {
         "telemetry_started"
     );
 
-    let mut signals: Vec<Arc<dyn Signal>> = vec![Arc::new(LogsSignal(Arc::clone(&logs)))];
+    if !disabled {
+        core.health.start(checks);
+    }
+
+    let mut signals: Vec<Arc<dyn Signal>> =
+        vec![Arc::new(LogsSignal(Arc::clone(&logs))), Arc::new(HealthSignal(core.health.clone()))];
     if let Some(export) = &export {
         core.observe_otlp(Arc::clone(export.otlp().stats()));
         for signal in settings::Signal::ALL {
@@ -201,7 +213,21 @@ fn start(sources: &Sources) -> Result<Telemetry, InitError> {
     if let Some(server) = server {
         signals.push(Arc::new(ServerSignal::new(server)));
     }
-    Ok(Telemetry::assemble(core, alerts, Some(logs), signals, addresses, settings.system.shutdown_timeout))
+    let families = match settings.monitoring.mounted_metrics {
+        MountedMetrics::Health => Families::default(),
+        MountedMetrics::All => Families::all(),
+    };
+    let mounted = routes(&core, &scraper, settings.monitoring.bearer_token.clone(), families);
+    let service = TelemetryService::new(Arc::new(mounted));
+    Ok(Telemetry::assemble(
+        core,
+        alerts,
+        Some(logs),
+        service,
+        signals,
+        addresses,
+        settings.system.shutdown_timeout,
+    ))
 }
 
 fn resource(service: &str, settings: &Settings) -> Resource {
@@ -231,14 +257,20 @@ fn tracers(
     (builder.build(), propagation)
 }
 
-fn start_server(core: &Core, alerts: &Alerts, logs: &Logs, settings: &Settings) -> Result<Server, InitError> {
+fn start_server(
+    core: &Core,
+    scraper: &Arc<Scraper>,
+    alerts: &Alerts,
+    logs: &Logs,
+    settings: &Settings,
+) -> Result<Server, InitError> {
     let monitoring = &settings.monitoring;
     let addresses = monitoring
         .prometheus_host
         .iter()
         .map(|host| SocketAddr::new(*host, monitoring.prometheus_port))
         .collect();
-    let routes = routes(core, monitoring.bearer_token.clone(), Families::all());
+    let routes = routes(core, scraper, monitoring.bearer_token.clone(), Families::all());
     let has_token = monitoring.bearer_token.is_some();
     let routes = Arc::new(engine::mount(routes, alerts, logs.filter(), &core.clock, has_token));
     let server = Server::start(addresses, routes, Limits::default()).map_err(Kind::Server)?;
@@ -250,16 +282,24 @@ fn start_server(core: &Core, alerts: &Alerts, logs: &Logs, settings: &Settings) 
     Ok(server)
 }
 
-/// The table of routes, for the server of our own and for that of a service.
-pub(crate) fn routes(core: &Core, token: Option<SecretString>, families: Families) -> Routes {
+/// One for all ports, so that scrapes at the same time share a collection.
+pub(crate) fn scraper(core: &Core) -> Arc<Scraper> {
     let readings = core.readings();
-    let scraper = Scraper::new(Arc::new(move || readings.collect().ok_or(CollectError::ShutDown)));
-    Routes::new(token).mount(
-        hyper::Method::GET,
-        "/metrics",
-        Access::Token,
-        MetricsEndpoint::new(scraper, families),
-    )
+    Scraper::new(Arc::new(move || readings.collect().ok_or(CollectError::ShutDown)))
+}
+
+/// The table of routes, for the server of our own and for that of a service.
+pub(crate) fn routes(
+    core: &Core,
+    scraper: &Arc<Scraper>,
+    token: Option<SecretString>,
+    families: Families,
+) -> Routes {
+    let (get, health) = (hyper::Method::GET, &core.health);
+    Routes::new(token)
+        .mount(get.clone(), "/metrics", Access::Token, MetricsEndpoint::new(Arc::clone(scraper), families))
+        .mount(get.clone(), "/health", Access::Open, health::alive(health.clone()))
+        .mount(get, "/ready", Access::Open, health::ready(health.clone()))
 }
 
 fn start_logs(service: &str, settings: &Settings, clock: &Arc<dyn Clock>) -> Result<Logs, InitError> {

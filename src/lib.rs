@@ -4,6 +4,7 @@ pub mod alerts;
 pub mod audit;
 pub mod clock;
 mod exposition;
+pub mod health;
 mod init;
 pub mod logs;
 pub mod metrics;
@@ -18,6 +19,7 @@ mod telemetry;
 pub mod testing;
 
 pub use exposition::Families;
+pub use health::{Health, HealthCheck};
 pub use init::{InitError, TelemetryBuilder, init_telemetry};
 pub use metrics::labels::{OrderStatus, OrderType, RiskResult, Side};
 pub use metrics::{Metrics, PortfolioSnapshot, Strategy};

@@ -15,6 +15,7 @@ use opentelemetry_sdk::trace::SdkTracerProvider;
 use crate::alerts::Alerts;
 use crate::audit::Audit;
 use crate::clock::Clock;
+use crate::health::{Health, HealthConfig};
 use crate::init::TelemetryBuilder;
 use crate::logs::{DropReason, LogStats, Logs};
 use crate::metrics::catalog::{self, Instrument};
@@ -23,6 +24,7 @@ use crate::orders::{Order, OrderTracerProvider, Propagation};
 use crate::otlp::OtlpStats;
 use crate::panics;
 use crate::process_signals;
+use crate::server::TelemetryService;
 use crate::settings;
 use crate::shutdown::{ShutdownError, ShutdownReport, Signal, shut_down};
 
@@ -48,6 +50,7 @@ struct Inner {
     audit: Audit,
     alerts: Alerts,
     logs: Option<Arc<Logs>>,
+    service: TelemetryService,
     signals: Vec<Arc<dyn Signal>>,
     addresses: Vec<SocketAddr>,
     deadline: Duration,
@@ -63,10 +66,15 @@ pub(crate) struct Core {
     pub(crate) foreign: ForeignProvider,
     pub(crate) tracers: OrderTracerProvider,
     pub(crate) propagation: Propagation,
+    pub(crate) health: Health,
 }
 
 impl Core {
-    pub(crate) fn new(service: &str, config: MetricsConfig) -> Result<Self, OTelSdkError> {
+    pub(crate) fn new(
+        service: &str,
+        config: MetricsConfig,
+        health: HealthConfig,
+    ) -> Result<Self, OTelSdkError> {
         let resource: Resource = config.resource.clone();
         let clock = Arc::clone(&config.clock);
         let metrics = Metrics::new(config)?;
@@ -75,13 +83,16 @@ impl Core {
         metrics.registry().observe(CALLBACK_FAILURES, move |observer| {
             observer(&[], count(failures.failures()));
         });
+        let service = Arc::from(service);
+        let health = Health::new(&service, &clock, &metrics, health);
         Ok(Self {
-            service: service.into(),
+            service,
             clock,
             metrics,
             foreign,
             tracers: OrderTracerProvider(SdkTracerProvider::default()),
             propagation: Propagation::default(),
+            health,
         })
     }
 
@@ -132,6 +143,7 @@ impl Telemetry {
         core: Core,
         alerts: Alerts,
         logs: Option<Arc<Logs>>,
+        service: TelemetryService,
         signals: Vec<Arc<dyn Signal>>,
         addresses: Vec<SocketAddr>,
         deadline: Duration,
@@ -143,6 +155,7 @@ impl Telemetry {
                 audit,
                 alerts,
                 logs,
+                service,
                 signals,
                 addresses,
                 deadline,
@@ -203,6 +216,19 @@ impl Telemetry {
     /// Trading decisions: metric, audit line and alert in one call.
     pub fn audit(&self) -> &Audit {
         &self.inner.audit
+    }
+
+    /// The health of the components: checks, heartbeats, and what the service reports itself.
+    pub fn health(&self) -> &Health {
+        &self.inner.core.health
+    }
+
+    /// `/metrics`, `/health` and `/ready` as a service to mount on a server that the process has anyway, such as the
+    /// API's on :8000. Its `/metrics` shows the health families and `trading_system_info` alone, so that nothing is
+    /// counted twice with both ports scraped; `monitoring.mounted_metrics: all` shows everything. The token is that of
+    /// `monitoring.bearer_token`.
+    pub fn service(&self) -> TelemetryService {
+        self.inner.service.clone()
     }
 
     /// Alerts that the service sends by itself, incidents, silences.

@@ -1,4 +1,5 @@
 //! An order that crosses two processes is one trace, and both logs name it.
+#![expect(clippy::unwrap_used, reason = "a helper of tests fails as a test does")]
 
 #[path = "support/example.rs"]
 mod example;

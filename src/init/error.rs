@@ -5,6 +5,7 @@ use std::fmt;
 use std::net::SocketAddr;
 
 use crate::alerts::engine::EngineError;
+use crate::health::CheckError;
 use crate::logs::LogError;
 use crate::otlp::OtlpError;
 use crate::settings::SettingsError;
@@ -44,6 +45,8 @@ pub(super) enum Kind {
     Alerts(EngineError),
     #[error("cannot log")]
     Logs(#[source] LogError),
+    #[error("a health check of the settings cannot be made")]
+    Health(#[source] CheckError),
     #[error(transparent)]
     Otlp(OtlpError),
     #[error("OpenTelemetry cannot be set up")]
@@ -61,6 +64,11 @@ impl InitError {
     /// Whether the settings are wrong.
     pub fn is_settings(&self) -> bool {
         matches!(self.0, Kind::Settings(_))
+    }
+
+    /// Whether a check in `health.checks` cannot be made.
+    pub fn is_health_check(&self) -> bool {
+        matches!(self.0, Kind::Health(_))
     }
 
     /// Whether this process has its telemetry already.
