@@ -8,5 +8,6 @@ export GOMAXPROCS=2
 judge() { nice -n 10 "$JUDGES" "$@"; }
 judge tests/judges/collector_configs.py collector
 judge tests/judges/real_collector.py "$(scratch collector)" collector/test.yaml
+judge tests/judges/real_collector_gateway.py "$(scratch collector-gateway)" collector
 judge tests/judges/real_collector_pipeline.py "$(scratch collector-pipeline)" collector
-rm -rf "$TARGET"/test-scratch/collector "$TARGET"/test-scratch/collector-pipeline # kept only when it failed
+rm -rf "$TARGET"/test-scratch/collector{,-gateway,-pipeline} # they stay when a judge fails
