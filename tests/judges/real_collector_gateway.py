@@ -64,20 +64,20 @@ def main():
             "GATEWAY_STATE": str(folder / "state"), "GATEWAY_DECISION_WAIT": "1s",
             "GATEWAY_TRACES": store, "GATEWAY_LOGS": f"{store}/otlp"}
 
-        def life(number):
+        def life(stack, number):
             with open(folder / f"gateway-{number}.log", "wb") as log:
                 gateway = subprocess.Popen(["otelcol", f"--config={configs / 'gateway.yaml'}"], stdout=log, stderr=log, env=environment)
-            killed.callback(lambda: (gateway.kill(), gateway.wait()))
+            stack.callback(lambda: (gateway.kill(), gateway.wait()))
 
         with ExitStack() as killed:
-            life(1)
+            life(killed, 1)
             until("the gateway is ready", lambda: get(f"http://127.0.0.1:{health}"))
             send_http(http_port, "traces", request("traces").SerializeToString())
             send_grpc(grpc_port, "logs", request("logs").SerializeToString())
             until("the stores refuse", lambda: set(stores.refused) == set(PATHS.values()))
         stores.open = True
         with ExitStack() as killed:
-            life(2)
+            life(killed, 2)
             until("a new life delivers what the killed one had queued", lambda: len(stores.taken) >= len(PATHS))
         stores.shutdown()
 
