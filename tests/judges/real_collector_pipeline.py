@@ -89,7 +89,7 @@ class Collector:
         found = {"1": 0.0, "2": 0.0}
         text = get(f"http://127.0.0.1:{self.metrics}/metrics")
         for sign, count, label in ((1, "receiver_accepted", "receiver"), (-1, "exporter_sent", "exporter")):
-            series = rf'^otelcol_{count}_(?:spans|log_records)(?:_total)?\{{.*?{label}="\w+/(\d)".*?\}} (\S+)$'
+            series = rf'^otelcol_{count}_(?:spans|log_records)\{{.*?{label}="\w+/(\d)".*?\}} (\S+)$'
             for gateway, value in re.findall(series, text, re.MULTILINE):
                 found[gateway] += sign * float(value)
         return found
