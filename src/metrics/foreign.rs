@@ -285,7 +285,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 #[cfg(test)]
 mod tests {
-    use opentelemetry_sdk::metrics::data::{AggregatedMetrics, MetricData};
+    use opentelemetry_sdk::metrics::data::{AggregatedMetrics, MetricData, ScopeMetrics};
 
     use super::*;
 
@@ -294,7 +294,7 @@ mod tests {
         provider.collect(&mut metrics).unwrap();
         let mut found: Vec<_> = metrics
             .scope_metrics()
-            .flat_map(|scope| scope.metrics())
+            .flat_map(ScopeMetrics::metrics)
             .filter_map(|metric| match metric.data() {
                 AggregatedMetrics::U64(MetricData::Gauge(gauge)) => {
                     Some((metric.name().to_owned(), gauge.data_points().next()?.value()))

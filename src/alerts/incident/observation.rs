@@ -74,6 +74,6 @@ pub struct Now {
     pub wall: Timestamp,
     /// Whether figures have to be fresh.
     pub hours: Hours,
-    /// Makes the id of an incident that opens now unique; see [`incident_id`].
+    /// Makes the id of an incident that opens now unique; see `incident_id`.
     pub sequence: u64,
 }
