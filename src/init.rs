@@ -20,7 +20,7 @@ use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::layer::SubscriberExt;
 
 use crate::alerts::Alerts;
-use crate::alerts::engine::{self, AlertsSignal, EngineConfig};
+use crate::alerts::engine::{self, AlertsSignal, AuditLost, EngineConfig};
 use crate::clock::{Clock, SystemClock};
 use crate::exposition::Families;
 use crate::health::{self, HealthConfig, HealthSignal};
@@ -143,7 +143,8 @@ fn start(sources: &Sources) -> Result<Telemetry, InitError> {
         let config = EngineConfig::new(&service_name, &instance.unwrap_or_default(), &settings)
             .map_err(Kind::Alerts)?;
         let (alerts, engine) =
-            engine::prepare(config, core.readings(), Arc::clone(&clock)).map_err(Kind::Alerts)?;
+            engine::prepare(config, core.readings(), Arc::clone(&clock), audit_lost(&logs))
+                .map_err(Kind::Alerts)?;
         (alerts, Some(engine))
     };
     let server =
@@ -325,4 +326,10 @@ fn start_logs(service: &str, settings: &Settings, clock: &Arc<dyn Clock>) -> Res
     };
     logging.directives().clone_into(&mut config.filter);
     Ok(Logs::start(config, Arc::clone(clock), |_notice| ()).map_err(Kind::Logs)?)
+}
+
+/// Reads how many lines of the audit trail were lost so far.
+fn audit_lost(logs: &Logs) -> AuditLost {
+    let stats: Vec<_> = std::iter::once(logs.stats()).chain(logs.audit_stats()).map(Arc::clone).collect();
+    Box::new(move || stats.iter().map(|stats| stats.audit_lost()).sum())
 }

@@ -11,7 +11,8 @@ use tracing::Dispatch;
 use tracing_subscriber::Registry;
 use tracing_subscriber::layer::SubscriberExt;
 
-use crate::alerts::Alerts;
+use crate::alerts::engine::{Offline, Policy};
+use crate::alerts::event::Event;
 use crate::clock::{Clock, ManualClock};
 use crate::exposition::{Families, Format, Renderer, Selection};
 use crate::health::HealthConfig;
@@ -39,6 +40,26 @@ use crate::telemetry::{Core, SHUTDOWN_DEADLINE, Telemetry};
 /// assert_eq!(telemetry.spans()[0].name, "submit_order");
 /// assert!(telemetry.scrape_openmetrics().contains("order_id=\"abc123\""));
 /// ```
+///
+/// Alerts are decided when the test asks for it, at the test's time:
+///
+/// ```
+/// use std::time::Duration;
+/// use trading_telemetry::alerts::event::{AlertSeverity, EventKind};
+/// use trading_telemetry::testing::TestTelemetry;
+///
+/// let telemetry = TestTelemetry::new();
+/// telemetry.audit().kill_switch_on("VIX > 35", [("vix", 38.5.into())]);
+/// let events = telemetry.evaluate_alerts();
+/// assert_eq!((events[0].kind, events[0].severity), (EventKind::Opened, AlertSeverity::Critical));
+/// assert_eq!((events[0].title.as_str(), events[0].message.as_str()), ("Kill Switch Activated", "VIX > 35"));
+///
+/// telemetry.clock().advance(Duration::from_secs(90));
+/// telemetry.audit().kill_switch_off("all clear");
+/// let events = telemetry.evaluate_alerts();
+/// assert_eq!((events[0].kind, events[0].duration.as_secs()), (EventKind::Resolved, 90));
+/// assert!(telemetry.alerts().open_incidents().is_empty());
+/// ```
 #[derive(Debug)]
 pub struct TestTelemetry {
     telemetry: Telemetry,
@@ -46,6 +67,7 @@ pub struct TestTelemetry {
     clock: Arc<ManualClock>,
     spans: Captured,
     dispatch: Dispatch,
+    engine: Mutex<Offline>,
 }
 
 /// Settings of a [`TestTelemetry`].
@@ -58,6 +80,7 @@ pub struct TestTelemetryBuilder {
     groups: Vec<Group>,
     max_strategies: usize,
     health: HealthSettings,
+    alert_rules: Option<String>,
 }
 
 impl Default for TestTelemetryBuilder {
@@ -69,6 +92,7 @@ impl Default for TestTelemetryBuilder {
             groups: Group::ALL.to_vec(),
             max_strategies: 64,
             health: HealthSettings::default(),
+            alert_rules: None,
         }
     }
 }
@@ -110,11 +134,17 @@ impl TestTelemetryBuilder {
         self
     }
 
+    /// The text of an `alerts.yaml`, over the built-in rules.
+    pub fn alert_rules(mut self, text: &str) -> Self {
+        self.alert_rules = Some(text.to_owned());
+        self
+    }
+
     /// Sets it up.
     ///
     /// # Panics
     ///
-    /// As [`TestTelemetry::new`].
+    /// As [`TestTelemetry::new`], and where the alert rules have a mistake: the message shows it.
     pub fn build(self) -> TestTelemetry {
         TestTelemetry::build(self)
     }
@@ -169,16 +199,19 @@ impl TestTelemetry {
         let service = TelemetryService::new(Arc::new(mounted));
         let checks = core.health.plan().expect("the checks are good");
         core.health.start(checks);
+        let rules = settings.alert_rules.as_deref().map(|text| ("alerts.yaml", text));
+        let policy = Policy::new(rules, &Settings::default()).unwrap_or_else(|error| panic!("{error}"));
+        let (alerts, engine) = Offline::new(&policy, core.readings(), Arc::clone(&core.clock));
         let telemetry = Telemetry::assemble(
             core.clone(),
-            Alerts::detached(),
+            alerts,
             None,
             service,
             Vec::new(),
             Vec::new(),
             SHUTDOWN_DEADLINE,
         );
-        Self { telemetry, core, clock, spans, dispatch }
+        Self { telemetry, core, clock, spans, dispatch, engine: Mutex::new(engine) }
     }
 
     /// Runs `work` with this telemetry's spans and events current on the calling thread.
@@ -199,6 +232,13 @@ impl TestTelemetry {
     /// The spans that have ended so far.
     pub fn spans(&self) -> Vec<SpanData> {
         self.spans.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Takes the direct alerts and evaluates every rule, at the clock's time: what there is to tell since the last call.
+    /// Silences that were set since then are in force; what awaits [`Alerts::end_silence`](crate::alerts::Alerts::end_silence)
+    /// goes on after this call.
+    pub fn evaluate_alerts(&self) -> Vec<Event> {
+        self.engine.lock().unwrap_or_else(PoisonError::into_inner).evaluate()
     }
 
     /// What `GET /metrics` answers in text 0.0.4.

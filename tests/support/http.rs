@@ -68,6 +68,25 @@ pub(crate) fn request_at(
     response(&mut stream)
 }
 
+/// One request with a body.
+pub(crate) fn send(
+    port: u16,
+    method: &str,
+    target: &str,
+    headers: &[(&str, &str)],
+    body: &str,
+) -> io::Result<Response> {
+    let mut stream = connect(port)?;
+    let length = body.len();
+    let mut text =
+        format!("{method} {target} HTTP/1.1\r\nhost: desk\r\nconnection: close\r\ncontent-length: {length}\r\n");
+    for (name, value) in headers {
+        write!(text, "{name}: {value}\r\n").unwrap();
+    }
+    stream.write_all(format!("{text}\r\n{body}").as_bytes())?;
+    response(&mut stream)
+}
+
 pub(crate) fn request(
     port: u16,
     method: &str,

@@ -4,7 +4,7 @@
 
 use std::any::type_name;
 use std::fs::{self, File};
-use std::io::Read as _;
+use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -50,6 +50,13 @@ pub(crate) fn port() -> u16 {
 /// In the process of the service: returns when the test says so, or is gone.
 pub(crate) fn until_told() {
     let _ = std::io::stdin().read_to_end(&mut Vec::new());
+}
+
+/// In the process of the service: what the test says next; empty when it is gone.
+pub(crate) fn told() -> String {
+    let mut line = String::new();
+    let _ = std::io::stdin().read_line(&mut line);
+    line.trim().to_owned()
 }
 
 /// A port that nobody listens on, outside the range that systems take for outgoing connections.
@@ -171,6 +178,17 @@ impl Running {
     /// What it has written to standard output so far.
     pub(crate) fn output(&self) -> String {
         fs::read_to_string(&self.out).unwrap()
+    }
+
+    /// Says a line, which [`told`] returns there.
+    pub(crate) fn tell(&mut self, line: &str) {
+        writeln!(self.child.stdin.as_mut().unwrap(), "{line}").unwrap();
+    }
+
+    /// `SIGKILL`: whatever it is doing, it does nothing more.
+    pub(crate) fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
     }
 
     /// Tells it to end, and waits for that.

@@ -87,11 +87,40 @@ impl Delivery {
         opened: &Opened,
         clock: Arc<dyn Clock>,
     ) -> Self {
-        let settings = Arc::new(settings);
+        let log_stats = Arc::new(ChannelStats::new(LogChannel::NAME));
+        Self::start_with(Arc::new(settings), channels, outbox, opened, clock, &[log_stats])
+    }
+
+    /// Goes on with other channels. What waits is taken over, and the counters of a channel that stays go on; what was in
+    /// flight may arrive twice.
+    pub fn replace_channels(&mut self, channels: Vec<Arc<dyn Channel>>) {
+        for task in self.tasks.drain(..) {
+            task.abort();
+        }
+        let Inner { settings, outbox, clock, .. } = &*self.inner;
+        let opened = Opened { contents: outbox.contents(), ..Opened::default() };
+        let stats = self.stats();
+        let (settings, outbox, clock) = (Arc::clone(settings), outbox.clone(), Arc::clone(clock));
+        *self = Self::start_with(settings, channels, outbox, &opened, clock, &stats);
+    }
+
+    /// `known` are counters that go on; those of the log are among them.
+    fn start_with(
+        settings: Arc<DeliverySettings>,
+        channels: Vec<Arc<dyn Channel>>,
+        outbox: Outbox,
+        opened: &Opened,
+        clock: Arc<dyn Clock>,
+        known: &[Arc<ChannelStats>],
+    ) -> Self {
+        let stats_of = |name: &'static str| {
+            let known = known.iter().find(|stats| stats.name() == name).cloned();
+            known.unwrap_or_else(|| Arc::new(ChannelStats::new(name)))
+        };
         let now = Now { monotonic: clock.monotonic(), wall: clock.wall() };
         let (mut stations, mut asked) = (Vec::new(), Vec::new());
         for channel in channels {
-            let stats = Arc::new(ChannelStats::new(channel.name()));
+            let stats = stats_of(channel.name());
             let lane = Lane::new(
                 channel.name(),
                 channel.pace(),
@@ -103,7 +132,7 @@ impl Delivery {
             stations.push(station);
             asked.push(tests);
         }
-        let log_stats = Arc::new(ChannelStats::new(LogChannel::NAME));
+        let log_stats = stats_of(LogChannel::NAME);
         let inner =
             Arc::new(Inner { settings, stations, log: LogChannel::default(), log_stats, outbox, clock });
         inner.restore(opened, now);
@@ -134,16 +163,33 @@ impl Delivery {
     /// # Errors
     ///
     /// When there is no such channel, when the service asked for a pause, cannot be reached, or refuses.
-    pub async fn test_channel(&self, channel: &str) -> Result<(), ChannelError> {
+    pub fn test_channel(
+        &self,
+        channel: &str,
+    ) -> impl Future<Output = Result<(), ChannelError>> + Send + use<> {
+        let asked = self.ask_for_test(channel);
+        let channel = channel.to_owned();
+        async move {
+            match asked? {
+                Some(result) => result.await.map_err(|_| ChannelError::closed(&channel))?,
+                None => Ok(()),
+            }
+        }
+    }
+
+    /// `None` where the message is sent already.
+    fn ask_for_test(
+        &self,
+        channel: &str,
+    ) -> Result<Option<oneshot::Receiver<Result<(), ChannelError>>>, ChannelError> {
         if channel == LogChannel::NAME {
             self.inner.log.write(&own::test(channel, self.inner.clock.wall()));
-            return Ok(());
+            return Ok(None);
         }
-        let station = self.inner.stations.iter().find(|station| station.channel.name() == channel);
-        let station = station.ok_or_else(|| ChannelError::unknown(channel))?;
+        let station = self.inner.station(channel).ok_or_else(|| ChannelError::unknown(channel))?;
         let (asked, result) = oneshot::channel();
         station.tests.send(asked).map_err(|_| ChannelError::closed(channel))?;
-        result.await.map_err(|_| ChannelError::closed(channel))?
+        Ok(Some(result))
     }
 
     /// The counters of each channel, the log first.

@@ -55,7 +55,7 @@ pub struct ChannelStats {
 }
 
 impl ChannelStats {
-    pub(super) fn new(name: &'static str) -> Self {
+    pub(in crate::alerts) fn new(name: &'static str) -> Self {
         Self {
             name,
             counts: Default::default(),

@@ -1,6 +1,6 @@
 //! What the engine is started with, from the settings.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,8 +17,7 @@ use crate::settings::{AlertSettings, ChannelKind, HealthSettings, Route, Setting
 /// What the engine is started with.
 #[derive(Debug)]
 pub(crate) struct EngineConfig {
-    pub(super) rules: RuleSet,
-    pub(super) tuning: Tuning,
+    pub(super) policy: Policy,
     pub(super) delivery: DeliverySettings,
     pub(super) channels: ChannelSettings,
     pub(super) http: HttpSettings,
@@ -27,7 +26,34 @@ pub(crate) struct EngineConfig {
     pub(super) service: String,
     pub(super) silences_file: PathBuf,
     pub(super) heartbeat: Option<Heartbeat>,
+}
+
+/// What decides: the rules, and what holds for all of them.
+#[derive(Debug)]
+pub(crate) struct Policy {
+    pub(super) rules: RuleSet,
+    pub(super) tuning: Tuning,
     pub(super) health: HealthSettings,
+}
+
+impl Policy {
+    /// The built-in rules, with those of a file over them: its name, for errors, and its text.
+    pub(crate) fn new(file: Option<(&str, &str)>, settings: &Settings) -> Result<Self, RuleErrors> {
+        let alerts = &settings.alerts;
+        Ok(Self {
+            rules: RuleSet::load_with(file, &alerts.reminders).into_result()?,
+            tuning: Tuning {
+                limits: Limits {
+                    flapping_changes: alerts.flapping.changes as usize,
+                    flapping_window: alerts.flapping.window,
+                    ..Limits::default()
+                },
+                duplicates: alerts.dedup_window,
+                interval: settings.monitoring.health_check_interval,
+            },
+            health: settings.health.clone(),
+        })
+    }
 }
 
 /// The URL that is called after evaluations.
@@ -67,16 +93,7 @@ impl EngineConfig {
             }
         };
         Ok(Self {
-            rules: rules(&alerts.rules_file)?,
-            tuning: Tuning {
-                limits: Limits {
-                    flapping_changes: alerts.flapping.changes as usize,
-                    flapping_window: alerts.flapping.window,
-                    ..Limits::default()
-                },
-                duplicates: alerts.dedup_window,
-                interval: settings.monitoring.health_check_interval,
-            },
+            policy: policy(settings)?,
             delivery: DeliverySettings {
                 origin: Arc::new(Origin { service: service.to_owned(), instance: instance.to_owned() }),
                 routes: Routes {
@@ -103,17 +120,17 @@ impl EngineConfig {
                 .heartbeat_url
                 .clone()
                 .map(|url| Heartbeat { url, interval: alerts.heartbeat_interval }),
-            health: settings.health.clone(),
         })
     }
 }
 
-/// The built-in rules, with those of the file over them, where there is one.
-fn rules(file: &Path) -> Result<RuleSet, EngineError> {
+/// With the rules of the file that the settings name, where there is one.
+fn policy(settings: &Settings) -> Result<Policy, EngineError> {
+    let file = &settings.alerts.rules_file;
     let name = file.display().to_string();
     match std::fs::read_to_string(file) {
-        Ok(text) => Ok(RuleSet::load(Some((&name, &text))).into_result()?),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(RuleSet::built_in()),
+        Ok(text) => Ok(Policy::new(Some((&name, &text)), settings)?),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Policy::new(None, settings)?),
         Err(source) => Err(EngineError::RulesUnreadable { file: name, source }),
     }
 }

@@ -2,9 +2,11 @@
 //!
 //! It has a thread and a runtime of its own, and never blocks a recording, a scrape or a caller.
 
+mod audit_loss;
 mod config;
 mod handle;
 mod heartbeat;
+mod offline;
 mod routes;
 mod run;
 mod samples;
@@ -28,10 +30,11 @@ use crate::metrics::{Metrics, Readings};
 use crate::settings::HealthSettings;
 use samples::Samples;
 
-pub(crate) use config::{EngineConfig, EngineError};
+pub(crate) use config::{EngineConfig, EngineError, Policy};
 pub use handle::Alerts;
+pub(crate) use offline::Offline;
 pub(crate) use routes::mount;
-pub(crate) use run::{AlertsSignal, prepare};
+pub(crate) use run::{AlertsSignal, AuditLost, prepare};
 pub use view::IncidentView;
 pub(crate) use view::View;
 
@@ -51,21 +54,20 @@ pub(crate) struct Core {
 
 impl Core {
     pub(crate) fn new(
-        config: &EngineConfig,
+        policy: &Policy,
         readings: Readings,
         clock: Arc<dyn Clock>,
         view: View,
         stored: Vec<StoredIncident>,
     ) -> (Self, Vec<Event>) {
-        let health = config.health.clone();
+        let health = policy.health.clone();
         let metrics = readings.metrics().clone();
         let moment = Moment::new(clock.monotonic(), clock.wall());
         // Two processes of one service must not give two incidents one id.
         let sequence = u64::from(std::process::id()) << 32;
-        let (evaluator, ended) = Evaluator::new(&config.rules, config.tuning, sequence, moment, stored);
+        let (evaluator, ended) = Evaluator::new(&policy.rules, policy.tuning, sequence, moment, stored);
         let foreign =
             evaluator.metrics().filter(|name| catalog::find(name).is_none()).map(str::to_owned).collect();
-        view.observe(metrics.registry());
         let collected = ResourceMetrics::default();
         let core =
             Self { evaluator, metrics, readings, health, clock, view, collected, open_since: None, foreign };
@@ -162,6 +164,11 @@ impl Core {
 
 fn samples<'a>(metrics: &'a Metrics, health: &'a HealthSettings, moment: Moment) -> Samples<'a> {
     Samples { metrics, health, monotonic: moment.monotonic, wall: moment.wall, hours: moment.hours }
+}
+
+/// The names of the rules that are for this process to evaluate.
+fn owned_rules(policy: &Policy, metrics: &Metrics) -> impl Iterator<Item = String> {
+    policy.rules.iter().filter(|rule| is_owned(metrics, &rule.metric)).map(|rule| rule.name.clone())
 }
 
 /// Whether the metric is for this process to watch: another one owns what its groups leave out.

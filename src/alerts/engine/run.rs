@@ -8,13 +8,14 @@ use std::time::{Duration, Instant};
 use opentelemetry_sdk::metrics::data::ResourceMetrics;
 use tokio::task::JoinHandle;
 
+use super::audit_loss::AuditLoss;
 use super::config::{ChannelSettings, EngineConfig, EngineError};
 use super::handle::{Alerts, Command, Commands, Shared};
 use super::heartbeat::Heart;
 use super::silences::SilenceSources;
-use super::{Core, view};
+use super::{Core, owned_rules, view};
 use crate::alerts::channels::HttpSettings;
-use crate::alerts::delivery::{Delivery, DeliverySettings, Drained, Record};
+use crate::alerts::delivery::{Delivery, Drained, Record};
 use crate::alerts::evaluation::StoredIncident;
 use crate::alerts::event::{AlertSeverity, Event};
 use crate::alerts::outbox::{Opened, Outbox, Table};
@@ -33,31 +34,39 @@ pub(crate) struct Prepared {
     clock: Arc<dyn Clock>,
     shared: Arc<Shared>,
     commands: Commands,
+    audit_lost: AuditLost,
 }
+
+/// Reads how many audit lines were lost so far.
+pub(crate) type AuditLost = Box<dyn Fn() -> u64 + Send>;
 
 /// Checks what the engine needs; what is wrong with a channel is an error of the start, not of the first alert.
 pub(crate) fn prepare(
     config: EngineConfig,
     readings: Readings,
     clock: Arc<dyn Clock>,
+    audit_lost: AuditLost,
 ) -> Result<(Alerts, Prepared), EngineError> {
-    config.channels.build(&config.http)?;
+    let channels = config.channels.build(&config.http)?;
     let heart = config.heartbeat.as_ref().map(|heartbeat| Heart::new(heartbeat, &config.http)).transpose()?;
     let (alerts, commands) = Alerts::new();
     let shared = Arc::clone(&alerts.shared);
-    Ok((alerts, Prepared { config, heart, readings, clock, shared, commands }))
+    // On the scrape from the first one on, however long the outbox takes to open.
+    let metrics = readings.metrics();
+    shared.view.observe(metrics.registry());
+    shared.view.begin(owned_rules(&config.policy, metrics), channels.iter().map(|channel| channel.name()));
+    Ok((alerts, Prepared { config, heart, readings, clock, shared, commands, audit_lost }))
 }
 
 impl Prepared {
     /// Opens the outbox, takes up what an earlier process left, and evaluates from now on.
     pub(crate) fn start(self) -> Result<(), EngineError> {
-        let Self { config, heart, readings, clock, shared, commands } = self;
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
             .map_err(EngineError::Thread)?;
-        let woken = Arc::downgrade(&shared);
-        readings.metrics().waker().set(move || {
+        let woken = Arc::downgrade(&self.shared);
+        self.readings.metrics().waker().set(move || {
             if let Some(shared) = woken.upgrade() {
                 shared.wake.notify_one();
             }
@@ -65,17 +74,18 @@ impl Prepared {
         let thread = std::thread::Builder::new().name("telemetry-alerts".into());
         thread
             .spawn(move || {
+                let config = &self.config;
                 let folder = config.outbox.parent().unwrap_or(Path::new("")).to_owned();
                 let (outbox, opened) = Outbox::open(&folder, &config.service);
                 let (core, ended) = Core::new(
-                    &config,
-                    readings,
-                    Arc::clone(&clock),
-                    shared.view.clone(),
+                    &config.policy,
+                    self.readings.clone(),
+                    Arc::clone(&self.clock),
+                    self.shared.view.clone(),
                     stored_incidents(&opened),
                 );
                 runtime.block_on(async move {
-                    let engine = Engine::new(config, heart, core, outbox, &opened, clock, shared);
+                    let (engine, commands) = Engine::new(self, core, outbox, &opened);
                     engine.run(commands, ended).await;
                 });
                 // A collection that hangs on a blocking thread must not hold this one.
@@ -107,13 +117,12 @@ fn stored_incidents(opened: &Opened) -> Vec<StoredIncident> {
 struct Engine {
     core: Core,
     delivery: Delivery,
-    delivery_settings: DeliverySettings,
-    outbox: Outbox,
     channels: ChannelSettings,
     http: HttpSettings,
     clock: Arc<dyn Clock>,
     shared: Arc<Shared>,
     silences: SilenceSources,
+    audit_loss: AuditLoss,
     heart: Option<Heart>,
     interval: Duration,
     durations: Vec<(&'static str, Distribution)>,
@@ -123,36 +132,30 @@ struct Engine {
 }
 
 impl Engine {
-    fn new(
-        config: EngineConfig,
-        heart: Option<Heart>,
-        core: Core,
-        outbox: Outbox,
-        opened: &Opened,
-        clock: Arc<dyn Clock>,
-        shared: Arc<Shared>,
-    ) -> Self {
+    fn new(prepared: Prepared, core: Core, outbox: Outbox, opened: &Opened) -> (Self, Commands) {
+        let Prepared { config, heart, clock, shared, commands, audit_lost, .. } = prepared;
         // They could be built a moment ago.
         let channels = config.channels.build(&config.http).unwrap_or_default();
-        let delivery =
-            Delivery::start(config.delivery.clone(), channels, outbox.clone(), opened, Arc::clone(&clock));
+        let delivery = Delivery::start(config.delivery, channels, outbox, opened, Arc::clone(&clock));
         let stored = opened.contents.of(Table::Incidents).map(|(id, _)| id.to_owned()).collect();
-        Self {
+        let mut engine = Self {
             core,
             delivery,
-            delivery_settings: config.delivery,
-            outbox,
             channels: config.channels,
             http: config.http,
             clock,
             shared,
             silences: SilenceSources::new(config.silences_file),
+            audit_loss: AuditLoss::new(audit_lost),
             heart,
             interval: config.interval,
             durations: Vec::new(),
             stored,
             stored_at: Instant::now(),
-        }
+        };
+        engine.reread_silences();
+        engine.show();
+        (engine, commands)
     }
 
     async fn run(mut self, mut commands: Commands, ended: Vec<Event>) {
@@ -173,7 +176,7 @@ impl Engine {
                         let _ = reply.send(self.shut_down(deadline).await);
                         return;
                     }
-                    Some(command) => self.obey(command).await,
+                    Some(command) => self.obey(command),
                     None => return,
                 },
                 collected = finished(&mut foreign), if foreign.is_some() => {
@@ -210,14 +213,21 @@ impl Engine {
     }
 
     fn evaluate(&mut self, foreign: Option<&ResourceMetrics>) {
-        if self.silences.reread() {
-            self.core.evaluator.set_silences(self.silences.in_force());
+        self.reread_silences();
+        let mut events = self.core.evaluate(foreign);
+        if let Some(alert) = self.audit_loss.alert() {
+            events.extend(self.core.direct(alert));
         }
-        let events = self.core.evaluate(foreign);
         self.record(events);
         self.show();
         if let Some(heart) = &mut self.heart {
             heart.beat();
+        }
+    }
+
+    fn reread_silences(&mut self) {
+        if self.silences.reread() {
+            self.core.evaluator.set_silences(self.silences.in_force());
         }
     }
 
@@ -259,10 +269,12 @@ impl Engine {
         self.shared.view.channels(stats, self.delivery.queues());
     }
 
-    async fn obey(&mut self, command: Command) {
+    fn obey(&mut self, command: Command) {
         match command {
             Command::Test(channel, reply) => {
-                let _ = reply.send(self.delivery.test_channel(&channel).await);
+                // The channel may take its time; the engine may not.
+                let tested = self.delivery.test_channel(&channel);
+                tokio::spawn(async move { reply.send(tested.await) });
             }
             Command::Silence(silence) => {
                 self.silences.add(silence);
@@ -285,18 +297,10 @@ impl Engine {
         }
     }
 
-    /// Starts the delivery anew with other channels; what waits is taken over from the outbox.
     fn rebuild(&mut self) {
         match self.channels.build(&self.http) {
             Ok(channels) => {
-                let opened = Opened { contents: self.outbox.contents(), ..Opened::default() };
-                self.delivery = Delivery::start(
-                    self.delivery_settings.clone(),
-                    channels,
-                    self.outbox.clone(),
-                    &opened,
-                    Arc::clone(&self.clock),
-                );
+                self.delivery.replace_channels(channels);
                 self.show();
             }
             Err(error) => tracing::error!(
@@ -337,12 +341,11 @@ impl Signal for AlertsSignal {
     fn shutdown(&self, deadline: Duration) -> SignalOutcome {
         let (reply, drained) = std::sync::mpsc::channel();
         self.0.command(Command::Shutdown(deadline, reply));
-        let delivered = {
-            let sent = |severity| self.0.shared.view.sent(severity);
-            Some(AlertSeverity::ALL.into_iter().map(sent).sum())
-        };
         // The delivery keeps the deadline; the margin is for its last commit.
-        match drained.recv_timeout(deadline + Duration::from_secs(1)) {
+        let drained = drained.recv_timeout(deadline + Duration::from_secs(1));
+        let sent = |severity| self.0.shared.view.sent(severity);
+        let delivered = Some(AlertSeverity::ALL.into_iter().map(sent).sum());
+        match drained {
             Ok(Drained { unsent, stored }) => {
                 let number: usize = unsent.iter().map(|(_, number)| number).sum();
                 SignalOutcome {

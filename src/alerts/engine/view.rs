@@ -75,6 +75,20 @@ impl View {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Shows rules and channels of which nothing is known yet.
+    pub(super) fn begin(
+        &self,
+        rules: impl Iterator<Item = String>,
+        channels: impl Iterator<Item = &'static str>,
+    ) {
+        const BLIND: i8 = -1;
+        let names = std::iter::once(LogChannel::NAME).chain(channels);
+        let mut state = self.lock();
+        state.stats = names.map(|name| Arc::new(ChannelStats::new(name))).collect();
+        state.queues = state.stats.iter().skip(1).map(|stats| (stats.name(), QueueSnapshot::default())).collect();
+        state.rules = rules.map(|rule| (rule, BLIND)).collect();
+    }
+
     /// Shows what an evaluation came to.
     pub(super) fn evaluated(
         &self,

@@ -10,7 +10,7 @@ use super::read::{Checked, Metric};
 use super::sampling::Sampling;
 use super::template::{Template, unknown_label};
 use super::yaml::{Map, Node, Place, Value};
-use super::{Level, Missing, MissingPolicy, Patience};
+use super::{Level, Missing, MissingPolicy, Patience, Reminders};
 use crate::alerts::event::{AlertSeverity, Comparison};
 
 const LEVEL_KEYS: &[&str] = &["level", "recovers", "for", "keep_firing_for", "title", "message"];
@@ -232,13 +232,10 @@ fn severity(node: Node) -> Checked<AlertSeverity> {
         .unwrap_or(AlertSeverity::Critical))
 }
 
-/// Reminders: critical 30 min, warning 4 h, info never.
-pub(super) const DEFAULT_REPEAT: [Option<Duration>; 3] =
-    [None, Some(Duration::from_hours(4)), Some(Duration::from_mins(30))];
-
-pub(super) fn repeat(node: Node) -> Checked<[Option<Duration>; 3]> {
+/// The reminders of a rule; `otherwise` for the severities that it does not name.
+pub(super) fn repeat(node: Node, otherwise: Reminders) -> Checked<Reminders> {
     let (mut map, _) = node.map("`repeat`")?;
-    let mut repeat = DEFAULT_REPEAT;
+    let mut repeat = otherwise;
     for (slot, severity) in repeat.iter_mut().zip(SEVERITIES) {
         if let Some(node) = map.take(severity) {
             let place = node.place.clone();

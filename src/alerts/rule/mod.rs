@@ -32,6 +32,9 @@ use super::event::{AlertSeverity, Comparison};
 /// The name of the rule that nothing mutes and nothing switches off.
 pub const KILL_SWITCH: &str = "kill_switch";
 
+/// After how long an open incident is told again, by severity: info, warning, critical.
+pub type Reminders = [Option<Duration>; 3];
+
 /// A rule: one metric, up to three levels, one incident for each of its series.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Rule {
@@ -54,7 +57,7 @@ pub struct Rule {
     /// What a series means that vanished, or that nobody has recorded for long.
     pub missing: Missing,
     /// After how long an open incident is told again, by severity: info, warning, critical.
-    pub repeat: [Option<Duration>; 3],
+    pub repeat: Reminders,
     /// The channels, by severity; `None` leaves it to the routes in the settings.
     pub channels: [Option<Vec<String>>; 3],
     /// The title of each message.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::error::RuleError;
 use super::hint;
 use super::keys::{
-    DEFAULT_PATIENCE, DEFAULT_REPEAT, channels, comparison, default_sampling, level, matchers, missing,
+    DEFAULT_PATIENCE, channels, comparison, default_sampling, level, matchers, missing,
     no_more_keys, repeat, sampling, template, wrong_order,
 };
 use super::quantity::{unit_of, word};
@@ -13,7 +13,7 @@ use super::sampling::Sampling;
 use super::set::File;
 use super::template::Template;
 use super::yaml::{Entry, Map, Node, Place, Source, Value, parse};
-use super::{KILL_SWITCH, Missing, MissingPolicy, Patience, Rule};
+use super::{KILL_SWITCH, Missing, MissingPolicy, Patience, Reminders, Rule};
 use crate::alerts::event::AlertSeverity;
 use crate::metrics::catalog::{self, CATALOG};
 
@@ -67,12 +67,17 @@ pub(super) struct Metric {
 }
 
 /// Reads rules against the catalogue and the metrics that the files declare.
-#[derive(Default)]
 pub(super) struct Reader {
     declared: Vec<(String, Metric)>,
+    reminders: Reminders,
 }
 
 impl Reader {
+    /// A reader of rules that repeat as `reminders` say, where they say nothing themselves.
+    pub(super) fn new(reminders: Reminders) -> Self {
+        Self { declared: Vec::new(), reminders }
+    }
+
     /// Takes note of the service's own metrics.
     pub(super) fn declare(&mut self, metrics: Map, errors: &mut Vec<RuleError>) {
         for entry in metrics.entries {
@@ -171,7 +176,7 @@ impl Reader {
         });
         let trust_reports =
             fields.read("trust_reports", |node| node.bool("`trust_reports`")).unwrap_or(false);
-        let repeat = fields.read("repeat", repeat).unwrap_or(DEFAULT_REPEAT);
+        let repeat = fields.read("repeat", |node| repeat(node, self.reminders)).unwrap_or(self.reminders);
         let channels = fields.read("channels", channels).unwrap_or_default();
         let title = fields.read("title", |node| template(node, "`title`", known));
         let message = fields.read("message", |node| template(node, "`message`", known));

@@ -6,6 +6,7 @@ use super::Rule;
 use super::error::{RuleError, RuleErrors};
 use super::read::{Reader, read_file};
 use super::yaml::{Map, Source};
+use crate::settings::ReminderSettings;
 
 const BUILT_IN: &str = include_str!("../../../config/alerts.yaml");
 
@@ -43,10 +44,15 @@ impl RuleSet {
 
     /// The built-in rules with those of a file over them. `file` is its name, for errors, and its text.
     pub fn load(file: Option<(&str, &str)>) -> Loaded {
+        Self::load_with(file, &ReminderSettings::default())
+    }
+
+    /// [`Self::load`] where rules that do not say how often they repeat do so as `reminders` say.
+    pub fn load_with(file: Option<(&str, &str)>, reminders: &ReminderSettings) -> Loaded {
         let mut errors = Vec::new();
         let built_in = file_of("config/alerts.yaml (built in)", BUILT_IN, &mut errors);
         let user = file.map(|(name, text)| file_of(name, text, &mut errors)).unwrap_or_default();
-        let mut reader = Reader::default();
+        let mut reader = Reader::new([reminders.info, reminders.warning, reminders.critical]);
         reader.declare(built_in.metrics, &mut errors);
         reader.declare(user.metrics, &mut errors);
 
