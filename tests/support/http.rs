@@ -78,8 +78,9 @@ pub(crate) fn send(
 ) -> io::Result<Response> {
     let mut stream = connect(port)?;
     let length = body.len();
-    let mut text =
-        format!("{method} {target} HTTP/1.1\r\nhost: desk\r\nconnection: close\r\ncontent-length: {length}\r\n");
+    let mut text = format!(
+        "{method} {target} HTTP/1.1\r\nhost: desk\r\nconnection: close\r\ncontent-length: {length}\r\n"
+    );
     for (name, value) in headers {
         write!(text, "{name}: {value}\r\n").unwrap();
     }

@@ -85,7 +85,8 @@ impl View {
         let names = std::iter::once(LogChannel::NAME).chain(channels);
         let mut state = self.lock();
         state.stats = names.map(|name| Arc::new(ChannelStats::new(name))).collect();
-        state.queues = state.stats.iter().skip(1).map(|stats| (stats.name(), QueueSnapshot::default())).collect();
+        state.queues =
+            state.stats.iter().skip(1).map(|stats| (stats.name(), QueueSnapshot::default())).collect();
         state.rules = rules.map(|rule| (rule, BLIND)).collect();
     }
 

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use super::error::RuleError;
 use super::hint;
 use super::keys::{
-    DEFAULT_PATIENCE, channels, comparison, default_sampling, level, matchers, missing,
-    no_more_keys, repeat, sampling, template, wrong_order,
+    DEFAULT_PATIENCE, channels, comparison, default_sampling, level, matchers, missing, no_more_keys, repeat,
+    sampling, template, wrong_order,
 };
 use super::quantity::{unit_of, word};
 use super::sampling::Sampling;
