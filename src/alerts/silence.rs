@@ -137,13 +137,16 @@ fn read(node: Node) -> Result<Silence, RuleError> {
     let mut text = |key: &str| map.take(key).map(|node| node.text(&format!("`{key}`"))).transpose();
     let missing =
         |key: &str, what: &str| place.error(format!("a silence has no `{key}`: write `{key}: {what}`"));
-    let (id, _) = text("id")?.ok_or_else(|| missing("id", "NAME"))?;
+    let id = text("id")?;
     let rule = text("rule")?;
     let comment = text("comment")?.map(|(comment, _)| comment);
-    let (until, until_place) = text("until")?.ok_or_else(|| missing("until", "2026-03-15T18:00:00Z"))?;
+    let until = text("until")?;
     let labels =
         map.take("labels").map(|node| node.texts("a label matcher")).transpose()?.unwrap_or_default();
+    // A key that is misspelt is a better answer than that it is missing.
     no_more_keys(&map, &["id", "rule", "labels", "until", "comment"])?;
+    let (id, _) = id.ok_or_else(|| missing("id", "NAME"))?;
+    let (until, until_place) = until.ok_or_else(|| missing("until", "2026-03-15T18:00:00Z"))?;
 
     let at = rule.as_ref().map_or(&place, |(_, place)| place);
     check_rule(rule.as_ref().map(|(rule, _)| rule.as_str()), labels.is_empty(), at)?;

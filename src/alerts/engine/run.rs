@@ -35,6 +35,7 @@ pub(crate) struct Prepared {
     shared: Arc<Shared>,
     commands: Commands,
     audit_lost: AuditLost,
+    durations: Vec<(&'static str, Distribution)>,
 }
 
 /// Reads how many audit lines were lost so far.
@@ -55,7 +56,11 @@ pub(crate) fn prepare(
     let metrics = readings.metrics();
     shared.view.observe(metrics.registry());
     shared.view.begin(owned_rules(&config.policy, metrics), channels.iter().map(|channel| channel.name()));
-    Ok((alerts, Prepared { config, heart, readings, clock, shared, commands, audit_lost }))
+    let durations = channels
+        .iter()
+        .map(|channel| (channel.name(), view::send_durations(metrics.registry(), channel.name())))
+        .collect();
+    Ok((alerts, Prepared { config, heart, readings, clock, shared, commands, audit_lost, durations }))
 }
 
 impl Prepared {
@@ -133,7 +138,7 @@ struct Engine {
 
 impl Engine {
     fn new(prepared: Prepared, core: Core, outbox: Outbox, opened: &Opened) -> (Self, Commands) {
-        let Prepared { config, heart, clock, shared, commands, audit_lost, .. } = prepared;
+        let Prepared { config, heart, clock, shared, commands, audit_lost, durations, .. } = prepared;
         // They could be built a moment ago.
         let channels = config.channels.build(&config.http).unwrap_or_default();
         let delivery = Delivery::start(config.delivery, channels, outbox, opened, Arc::clone(&clock));
@@ -149,7 +154,7 @@ impl Engine {
             audit_loss: AuditLoss::new(audit_lost),
             heart,
             interval: config.interval,
-            durations: Vec::new(),
+            durations,
             stored,
             stored_at: Instant::now(),
         };

@@ -121,13 +121,13 @@ impl View {
             .collect();
         let open_by_severity = evaluator.open_by_severity();
         let silences = evaluator.silences_mut().iter().map(|silence| silence.id.clone()).collect();
-        let mut state = self.lock();
-        state.open = open;
-        state.rules = rules;
-        state.open_by_severity = open_by_severity;
-        state.silences = silences;
+        let mut shown = self.lock();
+        shown.open = open;
+        shown.rules = rules;
+        shown.open_by_severity = open_by_severity;
+        shown.silences = silences;
         if let Some(took) = took {
-            state.evaluation_seconds = took.as_secs_f64();
+            shown.evaluation_seconds = took.as_secs_f64();
         }
     }
 

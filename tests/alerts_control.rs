@@ -1,0 +1,499 @@
+//! What an operator does with the alerts of a running service, and what a start refuses.
+#![expect(clippy::unwrap_used, reason = "a service of a test that cannot go on fails, and the test with it")]
+
+#[path = "support/desk.rs"]
+mod desk;
+#[path = "support/fake.rs"]
+mod fake;
+#[path = "support/http.rs"]
+mod http;
+#[path = "support/process.rs"]
+mod process;
+#[path = "support/slack.rs"]
+mod slack;
+#[path = "support/telegram.rs"]
+mod telegram;
+
+use std::path::Path;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use desk::{headline, nothing_but, seen, with_slack, with_telegram};
+use fake::{Act, Arrival, Fake, Reply};
+use http::{request, scrape, send, value};
+use process::{Service, events, eventually, log_lines, port, service, told, until_told};
+use serde_json::{Value, json};
+use slack::FakeSlack;
+use telegram::FakeTelegram;
+use trading_telemetry::alerts::event::{AlertSeverity, MetadataValue};
+use trading_telemetry::alerts::silence::Silence;
+use trading_telemetry::{Telemetry, init_telemetry};
+
+const NO_METADATA: [(&str, MetadataValue); 0] = [];
+const TOKEN: &str = "operators-only";
+const BEARER: (&str, &str) = ("authorization", "Bearer operators-only");
+
+fn block_on<T>(future: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
+}
+
+/// The JSON of `/alerts`.
+fn shown(port: u16) -> Value {
+    let response = request(port, "GET", "/alerts", &[BEARER]).unwrap();
+    assert_eq!((response.status, response.header("content-type")), (200, Some("application/json")));
+    serde_json::from_slice(&response.body).unwrap()
+}
+
+/// Does what the test says: `psi 0.15`, `critical Title`.
+fn obey(telemetry: &Telemetry) {
+    loop {
+        let line = told();
+        let (word, rest) = line.split_once(' ').unwrap_or((&line, ""));
+        match word {
+            "psi" => telemetry.metrics().ml().psi(rest.parse().unwrap()),
+            "critical" => telemetry.alerts().send_alert(AlertSeverity::Critical, rest, "", NO_METADATA),
+            "slack" => telemetry.alerts().configure_slack(rest.to_owned()),
+            "silence" => {
+                let until = jiff::Timestamp::now() + Duration::from_hours(1);
+                telemetry.alerts().silence(Silence::new(rest, Some("psi"), &[], until, None).unwrap());
+            }
+            "end" => println!("ended={}", block_on(telemetry.alerts().end_silence(rest))),
+            "test" => println!(
+                "{rest}: {:?}",
+                block_on(telemetry.alerts().test_channel(rest)).map_err(|e| e.to_string())
+            ),
+            "" => return,
+            other => panic!("{other}"),
+        }
+    }
+}
+
+#[test]
+fn every_family_is_on_the_first_scrape_for_every_channel() {
+    let service = service(|| {
+        let telemetry = init_telemetry().unwrap();
+        let scrape = scrape(port());
+        for channel in ["log", "slack", "telegram"] {
+            let zero =
+                |series: String| assert_eq!(value(&scrape, &series), Some(0.0), "{series} in\n{scrape}");
+            for severity in ["critical", "warning", "info"] {
+                for result in ["sent", "retried", "undeliverable", "dropped", "silenced", "deduplicated"] {
+                    zero(format!(
+                        "trading_alerts_total{{channel=\"{channel}\",result=\"{result}\",severity=\"{severity}\"}}"
+                    ));
+                }
+            }
+            let up = format!("trading_alert_channel_up{{channel=\"{channel}\"}}");
+            assert_eq!(value(&scrape, &up), Some(1.0), "{scrape}");
+            if channel != "log" {
+                zero(format!("trading_alert_queue_length{{channel=\"{channel}\"}}"));
+                zero(format!("trading_alert_oldest_unsent_seconds{{channel=\"{channel}\"}}"));
+                zero(format!("trading_alert_send_duration_seconds_count{{channel=\"{channel}\"}}"));
+            }
+        }
+        for severity in ["critical", "warning", "info"] {
+            let open = format!("trading_alert_incidents_open{{severity=\"{severity}\"}}");
+            assert_eq!(value(&scrape, &open), Some(0.0), "{scrape}");
+        }
+        for rule in ["pdt", "drawdown", "daily_pnl", "psi", "kill_switch", "broker", "feed", "component"] {
+            let state = format!("trading_alert_rule_state{{rule=\"{rule}\"}}");
+            assert_eq!(value(&scrape, &state), Some(-1.0), "nothing was recorded yet: {scrape}");
+        }
+        telemetry.shutdown().unwrap();
+    });
+    let (slack, telegram) = (FakeSlack::start(), FakeTelegram::start());
+    with_telegram(with_slack(service, &slack), &telegram).run(&[]);
+}
+
+#[test]
+fn a_silence_from_each_source_mutes_messages_until_it_ends() {
+    let service = service(|| {
+        let telemetry = init_telemetry().unwrap();
+        obey(&telemetry);
+        telemetry.shutdown().unwrap();
+    });
+    let slack = FakeSlack::start();
+    let service = with_slack(service, &slack).variable("SA_MONITORING__BEARER_TOKEN", TOKEN);
+    let mut running = service.start(&[]);
+    let port = service.port();
+    eventually("a start", || request(port, "GET", "/alerts", &[BEARER]).ok());
+    let in_force = |ids: Value| eventually("the silences", || (shown(port)["silences"] == ids).then_some(()));
+    let open = |number: usize| {
+        eventually("the incident", || {
+            (shown(port)["open"].as_array().unwrap().len() == number).then_some(())
+        });
+    };
+    let mut muted_round = |running: &mut process::Running| {
+        running.tell("psi 0.15");
+        open(1);
+        running.tell("psi 0.01");
+        open(0);
+        nothing_but(&slack, &[]);
+    };
+
+    // Over HTTP.
+    let until = jiff::Timestamp::now() + Duration::from_hours(1);
+    let wanted =
+        json!({"id": "retraining", "rule": "psi", "until": until, "comment": "night job"}).to_string();
+    for (headers, body, status) in [
+        (&[][..], wanted.as_str(), 401),
+        (&[("authorization", "Bearer wrong")][..], &wanted, 401),
+        (&[BEARER][..], "{}", 400),
+        (&[BEARER][..], "nonsense", 400),
+        (&[BEARER][..], &json!({"id": "x", "rule": "kill_switch", "until": until}).to_string(), 400),
+        (&[BEARER][..], "{\"id\": \"x\", \"rule\": \"psi\", \"until\": \"2020-01-01T00:00:00Z\"}", 400),
+        (&[BEARER][..], &wanted, 201),
+    ] {
+        let answer = send(port, "POST", "/alerts/silences", headers, body).unwrap();
+        assert_eq!(answer.status, status, "{body}: {}", answer.text());
+    }
+    in_force(json!(["retraining"]));
+    muted_round(&mut running);
+    let end =
+        |id: &str| request(port, "DELETE", &format!("/alerts/silences/{id}"), &[BEARER]).unwrap().status;
+    assert_eq!(request(port, "DELETE", "/alerts/silences/retraining", &[]).unwrap().status, 401);
+    assert_eq!((end("retraining"), end("retraining")), (200, 404));
+    in_force(json!([]));
+
+    // By a call.
+    running.tell("silence by-call");
+    in_force(json!(["by-call"]));
+    muted_round(&mut running);
+    running.tell("end by-call");
+    running.tell("end by-call");
+    eventually("both answers", || running.output().contains("ended=true\nended=false").then_some(()));
+    in_force(json!([]));
+
+    // In the file.
+    let file = service.folder().join("config/silences.yaml");
+    std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+    std::fs::write(&file, format!("silences:\n  - {{id: planned, rule: psi, until: {until}}}\n")).unwrap();
+    in_force(json!(["planned"]));
+    std::fs::write(&file, "silences:\n  - {id: planned, rule: psi, untill: never}\n").unwrap();
+    let told = eventually("a line about the mistake", || {
+        events(&service.log(), "alert_silences_not_read").pop().map(Value::to_string)
+    });
+    assert!(told.contains("config/silences.yaml:2:") && told.contains("did you mean `until`"), "{told}");
+    muted_round(&mut running);
+    std::fs::remove_file(&file).unwrap();
+    in_force(json!([]));
+
+    running.tell("psi 0.15");
+    assert_eq!(headline(&seen(&slack, 1)[0]), "\u{26a0}\u{fe0f} WARNING: Model Drift");
+    let log = running.finish().log;
+    let audited = |event: &str| -> Vec<Value> {
+        let lines = events(&log, event).into_iter().filter(|line| line["logger"] == "audit");
+        lines.map(|line| line["silence"].clone()).collect()
+    };
+    assert_eq!(audited("alert_silence_added"), ["retraining"]);
+    assert_eq!(audited("alert_silence_ended"), ["retraining"]);
+}
+
+#[test]
+fn without_a_token_nothing_can_be_changed_over_http() {
+    let service = service(|| {
+        let telemetry = init_telemetry().unwrap();
+        assert_eq!(request(port(), "GET", "/alerts", &[]).unwrap().status, 200);
+        for (method, path) in [
+            ("POST", "/alerts/silences"),
+            ("DELETE", "/alerts/silences/x"),
+            ("POST", "/alerts/test/log"),
+            ("PUT", "/log-filter"),
+        ] {
+            let status = send(port(), method, path, &[BEARER], "info").unwrap().status;
+            assert!([404, 405].contains(&status), "{method} {path}: {status}");
+        }
+        telemetry.shutdown().unwrap();
+    });
+    service.run(&[]);
+}
+
+#[test]
+fn a_channel_can_be_tested_and_configured_while_the_service_runs() {
+    let service = service(|| {
+        let telemetry = init_telemetry().unwrap();
+        obey(&telemetry);
+        println!("{}", telemetry.shutdown().unwrap());
+    });
+    let (slack, telegram) = (FakeSlack::start(), FakeTelegram::start());
+    let service = with_telegram(with_slack(service, &slack), &telegram)
+        .variable("SA_MONITORING__BEARER_TOKEN", TOKEN)
+        .variable("SLACK_WEBHOOK_URL", "");
+    let mut running = service.start(&[]);
+    let answered = |running: &process::Running, answer: &str| {
+        eventually(answer, || running.output().contains(answer).then_some(()));
+    };
+    running.tell("critical First");
+    eventually("First in Telegram", || telegram.fake.accepted().pop());
+    running.tell("test slack");
+    answered(&running, "slack: Err(");
+    running.tell(&format!("slack {}", slack.webhook_url()));
+    running.tell("test slack");
+    answered(&running, "slack: Ok(())");
+    assert!(headline(&seen(&slack, 1)[0]).contains("[TEST] "), "{}", headline(&seen(&slack, 1)[0]));
+    running.tell("critical Second");
+    assert!(headline(&seen(&slack, 2)[1]).ends_with("CRITICAL: Second"));
+
+    let port = service.port();
+    let test = |channel: &str| send(port, "POST", &format!("/alerts/test/{channel}"), &[BEARER], "").unwrap();
+    for channel in ["slack", "telegram", "log"] {
+        assert_eq!((test(channel).status, test(channel).text()), (200, "delivered\n"), "{channel}");
+    }
+    let unknown = test("pager");
+    assert!(unknown.status == 502 && unknown.text().contains("pager"), "{}", unknown.text());
+    assert_eq!(send(port, "POST", "/alerts/test/slack", &[], "").unwrap().status, 401);
+
+    // A test message that hangs is no concern of the others.
+    slack.fake.always(Act::Silence);
+    let hung = std::thread::spawn(move || {
+        send(port, "POST", "/alerts/test/slack", &[BEARER], "")
+            .map(|answer| (answer.status, answer.text().to_owned()))
+    });
+    let before = slack.fake.arrivals().len();
+    eventually("the test on its way", || (slack.fake.arrivals().len() > before).then_some(()));
+    let asked = Instant::now();
+    running.tell("critical Third");
+    eventually("Third in Telegram", || {
+        telegram.fake.accepted().iter().any(|arrival| arrival.body.contains("Third")).then_some(())
+    });
+    assert!(asked.elapsed() < Duration::from_secs(8), "{:?}", asked.elapsed());
+    let (status, why) = hung.join().unwrap().unwrap();
+    assert!(status == 502 && !why.contains(slack::SECRET), "{status} {why}");
+    slack.fake.always(Act::Honest);
+    eventually("Third in Slack", || {
+        slack.fake.accepted().iter().any(|arrival| headline(arrival).ends_with("Third")).then_some(())
+    });
+
+    // What went on before a channel was added is still counted.
+    let sent = shown(port);
+    let telegrams =
+        sent["channels"].as_array().unwrap().iter().find(|channel| channel["channel"] == "telegram");
+    assert!(telegrams.unwrap()["sent"].as_u64().unwrap() >= 3, "{sent}");
+    let log = running.finish().log;
+    let tested = events(&log, "alert_channel_tested");
+    assert!(tested.iter().all(|line| line["logger"] == "audit") && tested.len() >= 8, "{tested:?}");
+}
+
+struct Listener;
+
+impl fake::Service for Listener {
+    fn answer(&mut self, _: &Arrival) -> (Reply, bool) {
+        (Reply::new(200, ""), true)
+    }
+}
+
+#[test]
+fn a_subscriber_acts_whatever_the_others_do_and_somebody_hears_the_heart() {
+    let service = service(|| {
+        let telemetry = init_telemetry().unwrap();
+        let alerts = telemetry.alerts();
+        alerts.subscribe(|_| panic!("a subscriber's own mistake")).unwrap();
+        alerts.subscribe(|_| sleep(Duration::from_hours(1))).unwrap();
+        let (told, heard) = std::sync::mpsc::channel();
+        alerts.subscribe(move |event| drop(told.send(event.clone()))).unwrap();
+        for _ in 0..3 {
+            telemetry.audit().kill_switch_on("VIX > 35", [("vix", 38.5.into())]);
+            let opened = heard.recv_timeout(process::PATIENCE).unwrap();
+            assert_eq!((opened.kind.as_str(), opened.message.as_str()), ("opened", "VIX > 35"));
+            telemetry.audit().kill_switch_off("all clear");
+            let resolved = heard.recv_timeout(process::PATIENCE).unwrap();
+            assert_eq!((resolved.kind.as_str(), &resolved.incident), ("resolved", &opened.incident));
+        }
+        println!("acted");
+        until_told();
+        telemetry.shutdown().unwrap();
+    });
+    let (slack, heart) = (FakeSlack::start(), Fake::start(Listener));
+    let service = with_slack(service, &slack)
+        .variable("SA_ALERTS__HEARTBEAT_URL", &format!("{}/ping/heart-secret", heart.base_url()))
+        .variable("SA_ALERTS__HEARTBEAT_INTERVAL_SECONDS", "0.2");
+    let running = service.start(&[]);
+    eventually("the acts", || running.output().contains("acted").then_some(()));
+    let beats = eventually("three beats", || Some(heart.arrivals()).filter(|beats| beats.len() >= 3));
+    assert!(
+        beats.iter().all(|beat| (beat.method.as_str(), beat.path.as_str()) == ("GET", "/ping/heart-secret"))
+    );
+    assert!(!seen(&slack, 1).is_empty());
+    let log = running.finish().log;
+    assert!(!events(&log, "alert_subscriber_panicked").is_empty());
+    assert!(log.iter().all(|line| !line.to_string().contains("heart-secret")));
+}
+
+#[test]
+fn what_alerts_shows_is_what_the_manual_says() {
+    let service = service(|| {
+        let telemetry = init_telemetry().unwrap();
+        obey(&telemetry);
+        telemetry.shutdown().unwrap();
+    });
+    let slack = FakeSlack::start();
+    let service = with_slack(service, &slack).variable("SA_MONITORING__BEARER_TOKEN", TOKEN);
+    let mut running = service.start(&[]);
+    let port = service.port();
+    eventually("a start", || request(port, "GET", "/alerts", &[BEARER]).ok());
+    running.tell("psi 0.15");
+    running.tell("critical Margin call");
+    seen(&slack, 2);
+    let shown = eventually("both", || {
+        let shown = shown(port);
+        let counted = shown["channels"][1]["sent"] == 2 && shown["channels"][1]["queued"] == 0;
+        counted.then_some(shown)
+    });
+    let keys = |value: &Value| value.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
+    assert_eq!(
+        keys(&shown),
+        ["channels", "evaluation_duration_seconds", "open", "recent", "rules", "silences"]
+    );
+    let open = &shown["open"][0];
+    assert_eq!(
+        (&open["rule"], &open["severity"], &open["value"]),
+        (&"psi".into(), &"warning".into(), &0.15.into())
+    );
+    assert!(
+        open["incident"].is_string() && open["since"].is_string() && open["duration_seconds"].is_number()
+    );
+    let recent = shown["recent"].as_array().unwrap();
+    assert_eq!(recent.len(), 2);
+    let direct = recent.iter().find(|event| event["kind"] == "direct").unwrap();
+    assert_eq!((&direct["title"], &direct["severity"]), (&"Margin call".into(), &"critical".into()));
+    let opened = recent.iter().find(|event| event["kind"] == "opened").unwrap();
+    assert_eq!(opened["incident"], open["incident"]);
+    assert_eq!(shown["channels"][0]["channel"], "log");
+    assert_eq!(
+        shown["channels"][1],
+        json!({
+            "channel": "slack", "up": true, "attempts": 2, "sent": 2, "queued": 0, "oldest_unsent_seconds": null,
+        })
+    );
+    assert!(shown["rules"].as_array().unwrap().contains(&json!({"rule": "psi", "state": 1})), "{shown}");
+    assert_eq!(request(port, "GET", "/alerts", &[]).unwrap().status, 401);
+    running.finish();
+}
+
+#[test]
+fn neither_webhook_nor_token_is_anywhere_however_much_is_logged() {
+    let service = service(|| {
+        let telemetry = init_telemetry().unwrap();
+        tracing::trace!("desk_detail");
+        obey(&telemetry);
+        println!("{}", scrape(port()));
+        println!("{}", request(port(), "GET", "/alerts", &[]).unwrap().text());
+        println!("{telemetry:?} {:?}", telemetry.alerts());
+        telemetry.shutdown().unwrap();
+    });
+    let (slack, telegram) = (FakeSlack::start(), FakeTelegram::start());
+    let wrongs = [
+        Act::status(403, "invalid_token"),
+        Act::redirect("http://127.0.0.1:9/elsewhere"),
+        Act::Reset,
+        Act::Garbage,
+        Act::CutShort,
+        Act::Portal,
+        Act::status(500, "oops"),
+        Act::status(400, "invalid_payload"),
+        Act::slow_down(1),
+    ];
+    let service = with_telegram(with_slack(service, &slack), &telegram)
+        .variable("RUST_LOG", "trace")
+        .variable("SA_LOGGING__FORMAT", "console");
+    // One life for each way in which a request can go wrong.
+    for act in wrongs {
+        slack.fake.script([act.clone()]);
+        telegram.fake.script([act.clone()]);
+        let before = (slack.fake.arrivals().len(), telegram.fake.arrivals().len());
+        let mut running = service.start(&[]);
+        running.tell("critical Margin call");
+        running.tell("psi 0.3");
+        eventually("both tries", || {
+            let now = (slack.fake.arrivals().len(), telegram.fake.arrivals().len());
+            (now.0 > before.0 && now.1 > before.1).then_some(())
+        });
+        sleep(Duration::from_millis(300));
+        let finished = running.finish();
+        assert!(
+            finished.out.contains("trading_alerts_total") && finished.err.contains("desk_detail"),
+            "{act:?}"
+        );
+    }
+    let mut files = Vec::new();
+    every_file(service.folder(), &mut files);
+    assert!(
+        files.iter().any(|file| file.extension().is_some_and(|extension| extension == "redb")),
+        "{files:?}"
+    );
+    for file in files {
+        let bytes = std::fs::read(&file).unwrap();
+        let has = |secret: &str| bytes.windows(secret.len()).any(|window| window == secret.as_bytes());
+        for secret in [slack::SECRET, slack::PATH, telegram::SECRET, telegram::TOKEN] {
+            assert!(!has(secret), "{secret} in {}", file.display());
+        }
+    }
+}
+
+fn every_file(folder: &Path, files: &mut Vec<std::path::PathBuf>) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() { every_file(&path, files) } else { files.push(path) }
+    }
+}
+
+#[test]
+fn a_start_refuses_rules_and_channels_that_cannot_work_and_says_what_to_write() {
+    let service: Service = service(|| match init_telemetry() {
+        Ok(_) => println!("started"),
+        Err(error) => println!("Error: {error:?}"),
+    })
+    .file("config/alerts.yaml", "");
+    let refused = |expected: &[&str], variables: &[(&str, &str)]| {
+        let out = service.run(variables).out;
+        let is_refused = out.contains("Error: ") && expected.iter().all(|words| out.contains(words));
+        assert!(is_refused, "{expected:?} are not all in\n{out}");
+        assert!(!out.contains("s3cr3t"), "{out}");
+    };
+    for (rules, expected) in [
+        ("rules: {", &["config/alerts.yaml:1:"][..]),
+        ("rules: [1]", &["config/alerts.yaml:1:", "`rules`"]),
+        ("ruls: {}", &["config/alerts.yaml:1:1", "did you mean `rules`"]),
+        ("rules:\n  drawdwn: {warning: 5}", &["config/alerts.yaml:2:", "metric"]),
+        (
+            "rules:\n  x: {metric: trading_pdt_trades_usd, when: above, warning: 1}",
+            &[
+                "config/alerts.yaml:2:",
+                "unknown metric `trading_pdt_trades_usd`",
+                "did you mean `trading_pdt_trades_used`",
+            ],
+        ),
+        ("rules:\n  drawdown: {warning: 9 %}", &["config/alerts.yaml:2:"]),
+        ("rules:\n  drawdown: {warning: {level: 5 %, recovers: 6 %}}", &["config/alerts.yaml:2:"]),
+        ("rules:\n  drawdown: {warning: 5 ms}", &["config/alerts.yaml:2:"]),
+        ("rules:\n  psi: {warning: .nan}", &["config/alerts.yaml:2:"]),
+        (
+            "rules:\n  psi: {missing: maybe}",
+            &["config/alerts.yaml:2:18", "write `keep`, `alert` or `resolve`"],
+        ),
+        ("rules:\n  psi: {repeat: {critical: 0s}}", &["config/alerts.yaml:2:", "never"]),
+        ("rules:\n  psi: {channels: [pager]}", &["config/alerts.yaml:2:", "pager"]),
+        ("rules:\n  psi: {title: '{valu}'}", &["config/alerts.yaml:2:"]),
+        ("rules:\n  psi: {labels: ['model=\"a\"']}", &["config/alerts.yaml:2:", "model"]),
+        ("rules:\n  kill_switch: {enabled: false}", &["config/alerts.yaml:2:", "cannot be switched off"]),
+        ("rules:\n  psi: {warning: 0.1}\n  psi: {warning: 0.1}", &["config/alerts.yaml:3:", "psi"]),
+        (
+            "rules:\n  psi: {message: 'https://hooks.slack.com/services/T0/B0/s3cr3ts3cr3ts3cr3t'}",
+            &["config/alerts.yaml:2:"],
+        ),
+    ] {
+        std::fs::write(service.folder().join("config/alerts.yaml"), rules).unwrap();
+        refused(expected, &[]);
+    }
+    std::fs::write(service.folder().join("config/alerts.yaml"), "").unwrap();
+    refused(&["can", "config"], &[("SA_ALERTS__RULES_FILE", "config")]);
+    refused(&["slack"], &[("SLACK_WEBHOOK_URL", "http://hooks.example.com/services/s3cr3t")]);
+    refused(&["slack"], &[("SLACK_WEBHOOK_URL", "hooks.slack.com s3cr3t")]);
+    refused(&["telegram"], &[("TELEGRAM_BOT_TOKEN", "no token: s3cr3t"), ("TELEGRAM_CHAT_ID", "4711")]);
+    refused(&["heartbeat"], &[("SA_ALERTS__HEARTBEAT_URL", "ftp://example.com/s3cr3t")]);
+    refused(
+        &["TELEGRAM_CHAT_ID"],
+        &[("SA_ALERTS__CHANNELS", "telegram"), ("TELEGRAM_BOT_TOKEN", telegram::TOKEN)],
+    );
+    assert!(log_lines(service.folder(), "desk").is_empty());
+}
