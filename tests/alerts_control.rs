@@ -258,7 +258,7 @@ fn a_channel_can_be_tested_and_configured_while_the_service_runs() {
     });
     assert!(asked.elapsed() < Duration::from_secs(8), "{:?}", asked.elapsed());
     let (status, why) = hung.join().unwrap().unwrap();
-    assert!(status == 502 && !why.contains(slack::SECRET), "{status} {why}");
+    assert!([502, 503].contains(&status) && !why.contains(slack::SECRET), "{status} {why}");
     slack.fake.always(Act::Honest);
     eventually("Third in Slack", || {
         slack.fake.accepted().iter().any(|arrival| headline(arrival).ends_with("Third")).then_some(())

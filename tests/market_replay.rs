@@ -1,6 +1,11 @@
 //! The replay as a person runs it.
 #![expect(clippy::unwrap_used, reason = "a helper of tests fails as a test does")]
 
+#[path = "support/fake.rs"]
+mod fake;
+#[path = "support/slack.rs"]
+mod slack;
+
 use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
 use std::path::PathBuf;
@@ -66,6 +71,44 @@ fn it_starts_over_and_says_so() {
     let over =
         out.find("\nend of the data: starting over with a new portfolio\n2007-07-02").expect("the line");
     assert!(out[over..].contains("\n2007-07-10  equity"), "{out}");
+}
+
+#[test]
+fn the_drawdown_of_autumn_2008_is_told_as_one_story() {
+    let slack = slack::FakeSlack::start();
+    // To the middle of October 2008, slowly enough that each day is evaluated.
+    let status = replay("autumn", &["--pace-ms", "100", "--days", "330"])
+        .env("SLACK_WEBHOOK_URL", slack.webhook_url())
+        .env("SA_ALERTS__SLACK__PACE_PER_SECOND", "1000")
+        .env("SA_ALERTS__SLACK__BURST", "1000")
+        .env("SA_ALERTS__EVALUATION_INTERVAL_SECONDS", "0.05")
+        .stdout(Stdio::null())
+        .status()
+        .unwrap();
+    assert!(status.success());
+    let messages: Vec<(String, String)> = slack
+        .fake
+        .accepted()
+        .iter()
+        .map(|arrival| {
+            let payload: serde_json::Value = serde_json::from_str(&arrival.body).unwrap();
+            let text = payload["blocks"][0]["text"]["text"].as_str().unwrap();
+            let incident = text.split("• Incident: ").nth(1).and_then(|rest| rest.lines().next());
+            (payload["text"].as_str().unwrap().to_owned(), incident.unwrap_or_default().to_owned())
+        })
+        .collect();
+    let is = |headline: &str, word: &str, title: &str| headline.contains(word) && headline.ends_with(title);
+    let halted =
+        messages.iter().position(|(headline, _)| is(headline, "CRITICAL: ", "Kill Switch Activated"));
+    let before = &messages[..halted.expect("the kill switch of 13 October")];
+    let resolved = before.iter().rposition(|(headline, _)| is(headline, "RESOLVED: ", "Portfolio Drawdown"));
+    let incident = &before[resolved.expect("the recovery of the beginning of October")].1;
+    let story: Vec<&str> =
+        before.iter().filter(|(_, id)| id == incident).map(|(headline, _)| headline.as_str()).collect();
+    assert!(is(story[0], "WARNING: ", "Portfolio Drawdown"), "{story:?}");
+    assert!(story.iter().any(|headline| is(headline, "CRITICAL: ", "Portfolio Drawdown")), "{story:?}");
+    assert!(is(story[story.len() - 1], "RESOLVED: ", "Portfolio Drawdown"), "{story:?}");
+    assert_eq!(slack.problems(), Vec::<String>::new());
 }
 
 #[cfg(unix)]

@@ -14,7 +14,7 @@ mod silences;
 mod subscribers;
 mod view;
 
-use std::collections::HashSet;
+use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -28,7 +28,7 @@ use crate::clock::Clock;
 use crate::metrics::catalog;
 use crate::metrics::{Metrics, Readings};
 use crate::settings::HealthSettings;
-use samples::Samples;
+use samples::{Samples, Taken};
 
 pub(crate) use config::{EngineConfig, EngineError, Policy};
 pub use handle::Alerts;
@@ -94,38 +94,53 @@ impl Core {
     }
 
     /// Evaluates the rules on the values that wake the engine, from their latches and without a collection.
-    pub(crate) fn evaluate_latched(&mut self) -> Vec<Event> {
+    ///
+    /// `inbox` gives the direct alerts. It is asked after the latches: whoever changes a value has sent its text before,
+    /// so that no change is seen without the text that belongs to it.
+    pub(crate) fn evaluate_latched(&mut self, inbox: impl FnOnce() -> VecDeque<DirectAlert>) -> Vec<Event> {
+        let taken = Taken::take(&self.metrics);
+        let mut events = self.direct(inbox());
         let moment = self.moment();
         let samples = samples(&self.metrics, &self.health, moment);
         let mut pass = self.evaluator.begin(moment, Scope::Some);
-        samples.latched(&mut pass);
+        samples.latched(&mut pass, taken);
         let outcome = pass.finish();
-        self.conclude(outcome, moment, None)
+        events.extend(self.conclude(outcome, moment, None));
+        events
     }
 
-    /// Evaluates all rules. `foreign` is a collection of the service's own instruments, where a rule watches one.
-    pub(crate) fn evaluate(&mut self, foreign: Option<&ResourceMetrics>) -> Vec<Event> {
+    /// Evaluates all rules. `inbox` is as above, `foreign` a collection of the service's own instruments, where a rule watches one.
+    pub(crate) fn evaluate(
+        &mut self,
+        inbox: impl FnOnce() -> VecDeque<DirectAlert>,
+        foreign: Option<&ResourceMetrics>,
+    ) -> Vec<Event> {
         let began = Instant::now();
-        let moment = self.moment();
         if self.readings.collect_catalogue(&mut self.collected).is_err() {
             // Only after the shutdown of the metrics, when there is nothing left to watch.
-            return Vec::new();
+            return self.direct(inbox());
         }
+        // After the collection, so that what it holds of them is never newer.
+        let taken = Taken::take(&self.metrics);
+        let mut events = self.direct(inbox());
+        let moment = self.moment();
         let samples = samples(&self.metrics, &self.health, moment);
         let mut pass = self.evaluator.begin(moment, Scope::All);
-        let latched: HashSet<_> = samples.latched(&mut pass);
+        let latched: HashSet<_> = samples.latched(&mut pass, taken);
         samples.catalogue(&mut pass, &self.collected, &latched);
         if !self.foreign.is_empty() {
             samples::foreign(&mut pass, foreign, &self.foreign);
         }
         let outcome = pass.finish();
-        self.conclude(outcome, moment, Some(began.elapsed()))
+        events.extend(self.conclude(outcome, moment, Some(began.elapsed())));
+        events
     }
 
-    /// Takes an alert that the service sends by itself.
-    pub(crate) fn direct(&mut self, alert: DirectAlert) -> Vec<Event> {
+    /// Takes alerts that the service sends by itself.
+    pub(crate) fn direct(&mut self, alerts: impl IntoIterator<Item = DirectAlert>) -> Vec<Event> {
         let moment = self.moment();
-        let events = self.evaluator.direct(alert, moment);
+        let events: Vec<Event> =
+            alerts.into_iter().flat_map(|alert| self.evaluator.direct(alert, moment)).collect();
         self.view.told(&events);
         events
     }

@@ -42,13 +42,9 @@ impl Offline {
             }
             self.core.evaluator.set_silences(self.silences.in_force());
         }
-        let mut events = Vec::new();
-        for alert in self.shared.inbox.take() {
-            events.extend(self.core.direct(alert));
-        }
-        events.extend(self.core.evaluate_latched());
+        let mut events = self.core.evaluate_latched(|| self.shared.inbox.take());
         let foreign = self.core.watches_foreign().then(|| self.core.readings.collect_foreign()).flatten();
-        events.extend(self.core.evaluate(foreign.as_ref()));
+        events.extend(self.core.evaluate(|| self.shared.inbox.take(), foreign.as_ref()));
         self.shared.subscribers.tell(&events);
         events
     }

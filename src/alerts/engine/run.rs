@@ -208,21 +208,14 @@ impl Engine {
 
     /// Something has changed that cannot wait for the next evaluation.
     fn woken(&mut self) {
-        let mut events = Vec::new();
-        // First the texts, then the changes that they are the texts of.
-        for alert in self.shared.inbox.take() {
-            events.extend(self.core.direct(alert));
-        }
-        events.extend(self.core.evaluate_latched());
+        let events = self.core.evaluate_latched(|| self.shared.inbox.take());
         self.record(events);
     }
 
     fn evaluate(&mut self, foreign: Option<&ResourceMetrics>) {
         self.reread_silences();
-        let mut events = self.core.evaluate(foreign);
-        if let Some(alert) = self.audit_loss.alert() {
-            events.extend(self.core.direct(alert));
-        }
+        let mut events = self.core.evaluate(|| self.shared.inbox.take(), foreign);
+        events.extend(self.core.direct(self.audit_loss.alert()));
         self.record(events);
         self.show();
         if let Some(heart) = &mut self.heart {

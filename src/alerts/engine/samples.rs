@@ -20,6 +20,26 @@ const COMPONENT_UP: &Instrument = catalog::named("trading_component_up");
 /// Components whose loss pages whether or not a check marks them critical: they have rules of their own.
 const ALWAYS_CRITICAL: [&str; 2] = ["broker", "feed"];
 
+/// The values that wake the engine, taken out of their latches.
+#[derive(Default)]
+pub(super) struct Taken {
+    risk: Vec<(&'static Instrument, Option<String>, Latched)>,
+    components: Vec<(&'static Instrument, String, Latched, bool)>,
+}
+
+impl Taken {
+    pub(super) fn take(metrics: &Metrics) -> Self {
+        let mut taken = Self::default();
+        metrics.risk().take_latched(|row, breaker, latched| {
+            taken.risk.push((row, breaker.map(str::to_owned), latched));
+        });
+        metrics.components().take_latched(|row, component, latched, reported| {
+            taken.components.push((row, component.to_owned(), latched, reported));
+        });
+        taken
+    }
+}
+
 /// What the samples of a pass are made of.
 pub(super) struct Samples<'a> {
     pub(super) metrics: &'a Metrics,
@@ -30,19 +50,20 @@ pub(super) struct Samples<'a> {
 }
 
 impl Samples<'_> {
-    /// The values that wake the engine, from their latches. Returns the metrics that have been recorded at all.
-    pub(super) fn latched(&self, pass: &mut Pass<'_>) -> HashSet<&'static str> {
+    /// The values that wake the engine. Returns the metrics that have been recorded at all.
+    pub(super) fn latched(&self, pass: &mut Pass<'_>, taken: Taken) -> HashSet<&'static str> {
         let mut seen = HashSet::new();
-        self.metrics.risk().take_latched(|row, breaker, latched| {
+        for (row, breaker, latched) in taken.risk {
             seen.insert(row.name);
-            match breaker {
+            match &breaker {
                 Some(breaker) => self.gauge(pass, row, &[("breaker", breaker)], latched),
                 None => self.gauge(pass, row, &[], latched),
             }
-        });
-        self.metrics.components().take_latched(|row, component, latched, reported| {
+        }
+        for (row, component, latched, reported) in taken.components {
             seen.insert(row.name);
-            let Some(watch) = pass.watch(row.name) else { return };
+            let Some(watch) = pass.watch(row.name) else { continue };
+            let component = component.as_str();
             let labels = [("component", component)];
             let check = self.health.checks.get(component);
             let critical = ALWAYS_CRITICAL.contains(&component) || check.is_some_and(|check| check.critical);
@@ -56,7 +77,7 @@ impl Samples<'_> {
                     ..Sample::new(&labels, measured(latched), self.recorded(row.name, &labels))
                 },
             );
-        });
+        }
         seen
     }
 
