@@ -140,7 +140,8 @@ fn start(sources: &Sources) -> Result<Telemetry, InitError> {
         (Alerts::detached(), None)
     } else {
         let instance = resource.get(&Key::new("service.instance.id")).map(|id| id.to_string());
-        let config = EngineConfig::new(&service_name, &instance.unwrap_or_default(), &settings)
+        let instance = instance.unwrap_or_default();
+        let config = EngineConfig::new(&service_name, &instance, &settings, core.components())
             .map_err(Kind::Alerts)?;
         let (alerts, engine) =
             engine::prepare(config, core.readings(), Arc::clone(&clock), audit_lost(&logs))
@@ -150,16 +151,7 @@ fn start(sources: &Sources) -> Result<Telemetry, InitError> {
     let server =
         if disabled { None } else { Some(start_server(&core, &scraper, &alerts, &logs, &settings)?) };
 
-    let for_people = filter_fn(|metadata| !otlp::is_exporters(metadata));
-    let exported = export.as_ref().and_then(|export| export.otlp().log_layer());
-    let subscriber = tracing_subscriber::registry()
-        .with(export.as_ref().map(|export| export.otlp().exporter_layer()))
-        .with(orders::layer(&core.tracers))
-        .with(logs.layer().with_filter(for_people))
-        .with(exported.map(|layer| layer.with_filter(logs.filter().clone())));
-    if tracing::subscriber::set_global_default(subscriber).is_err() {
-        return Err(Kind::ForeignSubscriber.into());
-    }
+    subscribe(&core, &logs, export.as_deref())?;
     if !disabled {
         global::set_meter_provider(core.foreign.clone());
         global::set_tracer_provider(core.tracers.clone());
@@ -198,22 +190,8 @@ fn start(sources: &Sources) -> Result<Telemetry, InitError> {
         core.health.start(checks);
     }
 
-    let mut signals: Vec<Arc<dyn Signal>> =
-        vec![Arc::new(LogsSignal(Arc::clone(&logs))), Arc::new(HealthSignal(core.health.clone()))];
-    if let Some(export) = &export {
-        core.observe_otlp(Arc::clone(export.otlp().stats()));
-        for signal in settings::Signal::ALL {
-            if settings.otlp.target(signal).is_some() {
-                signals.push(Arc::new(ExportSignal { export: Arc::clone(export), signal }));
-            }
-        }
-    }
-    if !disabled {
-        signals.push(Arc::new(AlertsSignal(alerts.clone())));
-    }
-    if let Some(server) = server {
-        signals.push(Arc::new(ServerSignal::new(server)));
-    }
+    let engine = (!disabled).then(|| AlertsSignal(alerts.clone()));
+    let signals = signals(&core, &settings, &logs, export.as_ref(), engine, server);
     let families = match settings.monitoring.mounted_metrics {
         MountedMetrics::Health => Families::default(),
         MountedMetrics::All => Families::all(),
@@ -229,6 +207,46 @@ fn start(sources: &Sources) -> Result<Telemetry, InitError> {
         addresses,
         settings.system.shutdown_timeout,
     ))
+}
+
+/// Makes our layers the process' subscriber.
+fn subscribe(core: &Core, logs: &Logs, export: Option<&Export>) -> Result<(), InitError> {
+    let for_people = filter_fn(|metadata| !otlp::is_exporters(metadata));
+    let exported = export.and_then(|export| export.otlp().log_layer());
+    let subscriber = tracing_subscriber::registry()
+        .with(export.map(|export| export.otlp().exporter_layer()))
+        .with(orders::layer(&core.tracers))
+        .with(logs.layer().with_filter(for_people))
+        .with(exported.map(|layer| layer.with_filter(logs.filter().clone())));
+    tracing::subscriber::set_global_default(subscriber).map_err(|_| Kind::ForeignSubscriber.into())
+}
+
+/// What has something to bring home at the shutdown.
+fn signals(
+    core: &Core,
+    settings: &Settings,
+    logs: &Arc<Logs>,
+    export: Option<&Arc<Export>>,
+    alerts: Option<AlertsSignal>,
+    server: Option<Server>,
+) -> Vec<Arc<dyn Signal>> {
+    let mut signals: Vec<Arc<dyn Signal>> =
+        vec![Arc::new(LogsSignal(Arc::clone(logs))), Arc::new(HealthSignal(core.health.clone()))];
+    if let Some(export) = export {
+        core.observe_otlp(Arc::clone(export.otlp().stats()));
+        for signal in settings::Signal::ALL {
+            if settings.otlp.target(signal).is_some() {
+                signals.push(Arc::new(ExportSignal { export: Arc::clone(export), signal }));
+            }
+        }
+    }
+    if let Some(alerts) = alerts {
+        signals.push(Arc::new(alerts));
+    }
+    if let Some(server) = server {
+        signals.push(Arc::new(ServerSignal::new(server)));
+    }
+    signals
 }
 
 fn resource(service: &str, settings: &Settings) -> Resource {

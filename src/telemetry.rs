@@ -13,6 +13,7 @@ use opentelemetry_sdk::error::OTelSdkError;
 use opentelemetry_sdk::trace::SdkTracerProvider;
 
 use crate::alerts::Alerts;
+use crate::alerts::engine::{ComponentFacts, Components};
 use crate::audit::Audit;
 use crate::clock::Clock;
 use crate::health::{Health, HealthConfig};
@@ -99,6 +100,18 @@ impl Core {
     /// With these tracers, and this way for traces to cross services.
     pub(crate) fn with_tracers(self, (tracers, propagation): (SdkTracerProvider, Propagation)) -> Self {
         Self { tracers: OrderTracerProvider(tracers), propagation, ..self }
+    }
+
+    /// What the alerts have to know of components.
+    pub(crate) fn components(&self) -> Components {
+        let health = self.health.clone();
+        Components::new(move |name| {
+            let known = health.component(name);
+            known.map_or_else(ComponentFacts::default, |known| ComponentFacts {
+                pages: known.pages,
+                interval: known.interval,
+            })
+        })
     }
 
     /// Shows the panics of the service.

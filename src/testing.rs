@@ -200,7 +200,8 @@ impl TestTelemetry {
         let checks = core.health.plan().expect("the checks are good");
         core.health.start(checks);
         let rules = settings.alert_rules.as_deref().map(|text| ("alerts.yaml", text));
-        let policy = Policy::new(rules, &Settings::default()).unwrap_or_else(|error| panic!("{error}"));
+        let policy = Policy::new(rules, &Settings::default(), core.components())
+            .unwrap_or_else(|error| panic!("{error}"));
         let (alerts, engine) = Offline::new(&policy, core.readings(), Arc::clone(&core.clock));
         let telemetry = Telemetry::assemble(
             core.clone(),

@@ -54,7 +54,6 @@ pub(crate) enum Payload {
 #[derive(Clone, Debug)]
 pub(crate) struct Got {
     pub(crate) at: Instant,
-    pub(crate) path: String,
     pub(crate) headers: HeaderMap,
     pub(crate) gzip: bool,
     pub(crate) payload: Payload,
@@ -214,7 +213,7 @@ async fn answer(request: Request<Incoming>, state: &State) -> Answer {
         Payload::Metrics(ExportMetricsServiceRequest::decode(message).unwrap())
     };
     let behaviour = *state.behaviour.lock().unwrap();
-    let got = Got { at: Instant::now(), path, headers: parts.headers, gzip, payload };
+    let got = Got { at: Instant::now(), headers: parts.headers, gzip, payload };
     state.got.lock().unwrap().push(got);
     state.arrived.notify_all();
     if behaviour == Behaviour::Hang {

@@ -42,15 +42,15 @@ mod tests {
     fn each_growth_is_told_critically_and_with_one_text() {
         let lost = Arc::new(AtomicU64::new(0));
         let read = Arc::clone(&lost);
-        let mut loss = AuditLoss::new(Box::new(move || read.load(Ordering::Relaxed)));
-        assert_eq!(loss.alert(), None);
+        let mut watch = AuditLoss::new(Box::new(move || read.load(Ordering::Relaxed)));
+        assert_eq!(watch.alert(), None);
         lost.store(3, Ordering::Relaxed);
         let first =
-            loss.alert().map(|alert| (alert.severity, alert.message, alert.metadata[0].1.to_string()));
-        assert_eq!(loss.alert(), None, "told once");
+            watch.alert().map(|alert| (alert.severity, alert.message, alert.metadata[0].1.to_string()));
+        assert_eq!(watch.alert(), None, "told once");
         lost.store(5, Ordering::Relaxed);
         let second =
-            loss.alert().map(|alert| (alert.severity, alert.message, alert.metadata[0].1.to_string()));
+            watch.alert().map(|alert| (alert.severity, alert.message, alert.metadata[0].1.to_string()));
         let (Some(first), Some(second)) = (first, second) else { panic!("both are told") };
         assert_eq!((first.0, &first.1), (AlertSeverity::Critical, &second.1));
         assert_eq!((first.2.as_str(), second.2.as_str()), ("3", "5"));

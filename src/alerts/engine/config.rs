@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use secrecy::{ExposeSecret as _, SecretString};
 
+use super::Components;
 use crate::alerts::channels::{Channel, ChannelError, HttpSettings, Slack, Telegram};
 use crate::alerts::delivery::{DeliverySettings, Pace, Routes};
 use crate::alerts::evaluation::Tuning;
@@ -34,11 +35,16 @@ pub(crate) struct Policy {
     pub(super) rules: RuleSet,
     pub(super) tuning: Tuning,
     pub(super) health: HealthSettings,
+    pub(super) components: Components,
 }
 
 impl Policy {
     /// The built-in rules, with those of a file over them: its name, for errors, and its text.
-    pub(crate) fn new(file: Option<(&str, &str)>, settings: &Settings) -> Result<Self, RuleErrors> {
+    pub(crate) fn new(
+        file: Option<(&str, &str)>,
+        settings: &Settings,
+        components: Components,
+    ) -> Result<Self, RuleErrors> {
         let alerts = &settings.alerts;
         Ok(Self {
             rules: RuleSet::load_with(file, &alerts.reminders).into_result()?,
@@ -52,6 +58,7 @@ impl Policy {
                 interval: settings.monitoring.health_check_interval,
             },
             health: settings.health.clone(),
+            components,
         })
     }
 }
@@ -84,7 +91,12 @@ pub(crate) enum EngineError {
 
 impl EngineConfig {
     /// Reads the rules and checks what can be checked before anything is started.
-    pub(crate) fn new(service: &str, instance: &str, settings: &Settings) -> Result<Self, EngineError> {
+    pub(crate) fn new(
+        service: &str,
+        instance: &str,
+        settings: &Settings,
+        components: Components,
+    ) -> Result<Self, EngineError> {
         let alerts = &settings.alerts;
         let route = |route: &Route| match route {
             Route::All => None,
@@ -93,7 +105,7 @@ impl EngineConfig {
             }
         };
         Ok(Self {
-            policy: policy(settings)?,
+            policy: policy(settings, components)?,
             delivery: DeliverySettings {
                 origin: Arc::new(Origin { service: service.to_owned(), instance: instance.to_owned() }),
                 routes: Routes {
@@ -125,12 +137,14 @@ impl EngineConfig {
 }
 
 /// With the rules of the file that the settings name, where there is one.
-fn policy(settings: &Settings) -> Result<Policy, EngineError> {
+fn policy(settings: &Settings, components: Components) -> Result<Policy, EngineError> {
     let file = &settings.alerts.rules_file;
     let name = file.display().to_string();
     match std::fs::read_to_string(file) {
-        Ok(text) => Ok(Policy::new(Some((&name, &text)), settings)?),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Policy::new(None, settings)?),
+        Ok(text) => Ok(Policy::new(Some((&name, &text)), settings, components)?),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            Ok(Policy::new(None, settings, components)?)
+        }
         Err(source) => Err(EngineError::RulesUnreadable { file: name, source }),
     }
 }

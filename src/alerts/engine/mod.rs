@@ -3,6 +3,7 @@
 //! It has a thread and a runtime of its own, and never blocks a recording, a scrape or a caller.
 
 mod audit_loss;
+mod components;
 mod config;
 mod handle;
 mod heartbeat;
@@ -30,6 +31,7 @@ use crate::metrics::{Metrics, Readings};
 use crate::settings::HealthSettings;
 use samples::{Samples, Taken};
 
+pub(crate) use components::{ComponentFacts, Components};
 pub(crate) use config::{EngineConfig, EngineError, Policy};
 pub use handle::Alerts;
 pub(crate) use offline::Offline;
@@ -44,6 +46,7 @@ pub(crate) struct Core {
     metrics: Metrics,
     readings: Readings,
     health: HealthSettings,
+    components: Components,
     clock: Arc<dyn Clock>,
     view: View,
     collected: ResourceMetrics,
@@ -60,7 +63,7 @@ impl Core {
         view: View,
         stored: Vec<StoredIncident>,
     ) -> (Self, Vec<Event>) {
-        let health = policy.health.clone();
+        let (health, components) = (policy.health.clone(), policy.components.clone());
         let metrics = readings.metrics().clone();
         let moment = Moment::new(clock.monotonic(), clock.wall());
         // Two processes of one service must not give two incidents one id.
@@ -69,8 +72,18 @@ impl Core {
         let foreign =
             evaluator.metrics().filter(|name| catalog::find(name).is_none()).map(str::to_owned).collect();
         let collected = ResourceMetrics::default();
-        let core =
-            Self { evaluator, metrics, readings, health, clock, view, collected, open_since: None, foreign };
+        let core = Self {
+            evaluator,
+            metrics,
+            readings,
+            health,
+            components,
+            clock,
+            view,
+            collected,
+            open_since: None,
+            foreign,
+        };
         (core, ended)
     }
 
@@ -101,7 +114,7 @@ impl Core {
         let taken = Taken::take(&self.metrics);
         let mut events = self.direct(inbox());
         let moment = self.moment();
-        let samples = samples(&self.metrics, &self.health, moment);
+        let samples = samples(&self.metrics, &self.components, moment);
         let mut pass = self.evaluator.begin(moment, Scope::Some);
         samples.latched(&mut pass, taken);
         let outcome = pass.finish();
@@ -124,7 +137,7 @@ impl Core {
         let taken = Taken::take(&self.metrics);
         let mut events = self.direct(inbox());
         let moment = self.moment();
-        let samples = samples(&self.metrics, &self.health, moment);
+        let samples = samples(&self.metrics, &self.components, moment);
         let mut pass = self.evaluator.begin(moment, Scope::All);
         let latched: HashSet<_> = samples.latched(&mut pass, taken);
         samples.catalogue(&mut pass, &self.collected, &latched);
@@ -177,8 +190,8 @@ impl Core {
     }
 }
 
-fn samples<'a>(metrics: &'a Metrics, health: &'a HealthSettings, moment: Moment) -> Samples<'a> {
-    Samples { metrics, health, monotonic: moment.monotonic, wall: moment.wall, hours: moment.hours }
+fn samples<'a>(metrics: &'a Metrics, components: &'a Components, moment: Moment) -> Samples<'a> {
+    Samples { metrics, components, monotonic: moment.monotonic }
 }
 
 /// The names of the rules that are for this process to evaluate.

@@ -9,16 +9,13 @@ use opentelemetry_sdk::metrics::data::{
     SumDataPoint,
 };
 
+use super::Components;
 use crate::alerts::evaluation::{LabelSet, Measured, Pass, Recorded, Sample};
-use crate::alerts::incident::Hours;
 use crate::exposition;
 use crate::metrics::catalog::{self, Instrument};
 use crate::metrics::{self, Latched, Metrics};
-use crate::settings::HealthSettings;
 
 const COMPONENT_UP: &Instrument = catalog::named("trading_component_up");
-/// Components whose loss pages whether or not a check marks them critical: they have rules of their own.
-const ALWAYS_CRITICAL: [&str; 2] = ["broker", "feed"];
 
 /// The values that wake the engine, taken out of their latches.
 #[derive(Default)]
@@ -43,10 +40,8 @@ impl Taken {
 /// What the samples of a pass are made of.
 pub(super) struct Samples<'a> {
     pub(super) metrics: &'a Metrics,
-    pub(super) health: &'a HealthSettings,
+    pub(super) components: &'a Components,
     pub(super) monotonic: Duration,
-    pub(super) wall: jiff::Timestamp,
-    pub(super) hours: Hours,
 }
 
 impl Samples<'_> {
@@ -65,16 +60,19 @@ impl Samples<'_> {
             let Some(watch) = pass.watch(row.name) else { continue };
             let component = component.as_str();
             let labels = [("component", component)];
-            let check = self.health.checks.get(component);
-            let critical = ALWAYS_CRITICAL.contains(&component) || check.is_some_and(|check| check.critical);
-            let closed = component == "feed" && matches!(self.hours, Hours::Closed);
+            let known = self.components.know(component);
+            // Nobody checks one that only reports: its state stands until the next report.
+            let recorded = match known.interval {
+                Some(_) => self.recorded(row.name, &labels),
+                None => Recorded::Unknown,
+            };
             pass.observe(
                 watch,
                 &Sample {
                     reported,
-                    excused: !critical || closed || self.health.in_maintenance(component, self.wall),
-                    interval: check.and_then(|check| check.interval),
-                    ..Sample::new(&labels, measured(latched), self.recorded(row.name, &labels))
+                    excused: !known.pages,
+                    interval: known.interval,
+                    ..Sample::new(&labels, measured(latched), recorded)
                 },
             );
         }

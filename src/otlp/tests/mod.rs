@@ -107,7 +107,8 @@ struct Process {
     otlp: Otlp,
     lines: Lines,
     dispatch: Dispatch,
-    provider: OrderTracerProvider,
+    /// Spans end in it as long as it lives.
+    _provider: OrderTracerProvider,
 }
 
 impl Process {
@@ -130,7 +131,7 @@ impl Process {
             .with(otlp.log_layer())
             .with(people(&lines));
         let dispatch = Dispatch::new(subscriber);
-        Self { otlp, lines, dispatch, provider }
+        Self { otlp, lines, dispatch, _provider: provider }
     }
 
     fn work<T>(&self, work: impl FnOnce() -> T) -> T {
