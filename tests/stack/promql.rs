@@ -10,7 +10,7 @@ use trading_telemetry::metrics::catalog::{self, Instrument, Kind, Values};
 /// Metrics of Prometheus itself and of the exporters, with the labels that they have besides job and instance.
 const OTHERS: &[(&str, &[&str])] = &[
     ("up", &["service"]),
-    ("ALERTS", &["alertname", "alertstate", "severity"]),
+    ("ALERTS", &["alertname", "alertstate", "severity", "origin"]),
     ("redis_up", &["service"]),
     ("redis_memory_used_bytes", &["service"]),
     ("pg_up", &["service"]),

@@ -198,7 +198,7 @@ def settings(folder, port, redis_exporter, postgres_exporter):
     (folder / "prometheus.yml").write_text(text)
     (folder / "rules").mkdir()
     rules = [{"alert": f"Test{severity}", "expr": "vector(1)", "labels": {"severity": severity}} for severity in ("critical", "warning")]
-    (folder / "rules/test.yml").write_text(json.dumps({"groups": [{"name": "test", "rules": rules}]}))
+    (folder / "rules/trading-test.yml").write_text(json.dumps({"groups": [{"name": "test", "rules": rules}]}))
 
 
 def main():

@@ -44,7 +44,8 @@ class Container:
 def target():
     """The scrape of the service as Prometheus sees it."""
     answer = json.loads(get(f"http://{CONTAINER}:9090/api/v1/targets?{urllib.parse.urlencode({'state': 'active'})}"))
-    return next(one for one in answer["data"]["activeTargets"] if one["labels"]["job"] == "alpha-oracle-metrics")
+    found = [one for one in answer["data"]["activeTargets"] if one["labels"]["job"] == "alpha-oracle-metrics"]
+    return found[0] if found else {"health": "unknown", "lastError": ""}
 
 
 def main():
@@ -56,7 +57,7 @@ def main():
         box = stack.enter_context(running("container", ["unshare", "--net", "--mount", "sleep", "3600"], folder, signal.SIGTERM, ends_with=(-signal.SIGTERM,)))
         container = Container(box, folder)
         stack.enter_context(running("prometheus", [
-            *container.enter, "prometheus", "--config.file=prometheus.yml", "--storage.tsdb.path=data",
+            *container.enter, "prometheus", f"--config.file={folder}/prometheus.yml", f"--storage.tsdb.path={folder}/data",
             f"--web.listen-address={CONTAINER}:9090"], folder, signal.SIGTERM))
 
         def scraped_by(what, good, **settings):
