@@ -36,7 +36,7 @@ fn main() -> ExitCode {
         Some("--text") => print(&telemetry.scrape()),
         Some("--openmetrics") => print(&telemetry.scrape_openmetrics()),
         _ => {
-            eprintln!("usage: golden_calls --text | --openmetrics");
+            print("usage: golden_calls --text | --openmetrics\n");
             ExitCode::from(2)
         }
     }

@@ -1,32 +1,43 @@
 //! Start-up: first everything that can fail, then what cannot be taken back.
 
-use std::error::Error as _;
-use std::fmt;
+mod error;
+mod export;
+mod signals;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
-use opentelemetry::{KeyValue, global};
+use opentelemetry::{Key, global};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::trace::SdkTracerProvider;
 use secrecy::SecretString;
 use tracing::Dispatch;
 use tracing::subscriber::NoSubscriber;
+use tracing_subscriber::Layer as _;
+use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::layer::SubscriberExt;
 
 use crate::alerts::Alerts;
-use crate::alerts::engine::{self, AlertsSignal, EngineConfig, EngineError};
+use crate::alerts::engine::{self, AlertsSignal, EngineConfig};
 use crate::clock::{Clock, SystemClock};
 use crate::exposition::Families;
-use crate::logs::{self, DropReason, FileConfig, LogConfig, LogError, LogStats, Logs};
+use crate::health::{self, HealthConfig, HealthSignal};
+use crate::logs::{self, FileConfig, LogConfig, Logs};
 use crate::metrics::MetricsConfig;
-use crate::orders;
-use crate::server::{Access, CollectError, Limits, MetricsEndpoint, Routes, Scraper, Server};
-use crate::settings::{self, Loaded, Settings, SettingsError, Sources};
-use crate::shutdown::{Signal, SignalOutcome};
+use crate::orders::{self, Propagation};
+use crate::otlp::{self, install_crypto_provider};
+use crate::panics;
+use crate::server::{
+    Access, CollectError, Limits, MetricsEndpoint, Routes, Scraper, Server, TelemetryService,
+};
+use crate::settings::{self, Loaded, MountedMetrics, Propagator, Settings, Sources};
+use crate::shutdown::Signal;
 use crate::telemetry::{Core, Telemetry};
+pub use error::InitError;
+use error::Kind;
+use signals::{Export, ExportSignal, LogsSignal, ServerSignal};
 
 /// Whether this process has its telemetry.
 static STARTED: AtomicBool = AtomicBool::new(false);
@@ -103,9 +114,8 @@ fn start(sources: &Sources) -> Result<Telemetry, InitError> {
     let disabled = settings.system.telemetry_disabled;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let resource = resource(&service_name, &settings);
-    let tracers = SdkTracerProvider::builder().with_resource(resource.clone()).build();
-    let config = MetricsConfig {
-        resource,
+    let metrics = MetricsConfig {
+        resource: resource.clone(),
         groups: settings.metrics.groups.iter().collect(),
         max_strategies: settings.metrics.max_strategies,
         version: settings.system.version.clone(),
@@ -113,28 +123,49 @@ fn start(sources: &Sources) -> Result<Telemetry, InitError> {
         broker: settings.system.broker.clone(),
         clock: Arc::clone(&clock),
     };
-    let core = Core::new(&service_name, config, tracers).map_err(Kind::OpenTelemetry)?;
+    let health = HealthConfig::from(&settings);
+    let core = Core::new(&service_name, metrics, health).map_err(Kind::OpenTelemetry)?;
+    let export = if disabled {
+        None
+    } else {
+        install_crypto_provider();
+        export::start(&settings.otlp, resource.clone(), core.readings()).map_err(Kind::Otlp)?.map(Export::new)
+    };
+    let core = core.with_tracers(tracers(&settings, &resource, export.as_deref()));
     let logs = Arc::new(start_logs(&service_name, &settings, &clock)?);
     core.observe_logs(&logs);
+    let checks = core.health.plan().map_err(Kind::Health)?;
+    let scraper = scraper(&core);
     let (alerts, engine) = if disabled {
         (Alerts::detached(), None)
     } else {
-        let instance = std::process::id().to_string();
-        let config = EngineConfig::new(&service_name, &instance, &settings).map_err(Kind::Alerts)?;
+        let instance = resource.get(&Key::new("service.instance.id")).map(|id| id.to_string());
+        let config = EngineConfig::new(&service_name, &instance.unwrap_or_default(), &settings)
+            .map_err(Kind::Alerts)?;
         let (alerts, engine) =
             engine::prepare(config, core.readings(), Arc::clone(&clock)).map_err(Kind::Alerts)?;
         (alerts, Some(engine))
     };
-    let server = if disabled { None } else { Some(start_server(&core, &alerts, &logs, &settings)?) };
+    let server =
+        if disabled { None } else { Some(start_server(&core, &scraper, &alerts, &logs, &settings)?) };
 
-    let subscriber = tracing_subscriber::registry().with(orders::layer(&core.tracers)).with(logs.layer());
+    let for_people = filter_fn(|metadata| !otlp::is_exporters(metadata));
+    let exported = export.as_ref().and_then(|export| export.otlp().log_layer());
+    let subscriber = tracing_subscriber::registry()
+        .with(export.as_ref().map(|export| export.otlp().exporter_layer()))
+        .with(orders::layer(&core.tracers))
+        .with(logs.layer().with_filter(for_people))
+        .with(exported.map(|layer| layer.with_filter(logs.filter().clone())));
     if tracing::subscriber::set_global_default(subscriber).is_err() {
         return Err(Kind::ForeignSubscriber.into());
     }
     if !disabled {
         global::set_meter_provider(core.foreign.clone());
         global::set_tracer_provider(core.tracers.clone());
+        global::set_text_map_propagator(core.propagation);
     }
+    panics::install(Arc::clone(&logs));
+    core.observe_panics();
 
     for warning in &warnings {
         tracing::warn!(target: "trading_telemetry", warning = warning.as_str(), "settings_warning");
@@ -162,35 +193,84 @@ fn start(sources: &Sources) -> Result<Telemetry, InitError> {
         "telemetry_started"
     );
 
+    if !disabled {
+        core.health.start(checks);
+    }
+
     let mut signals: Vec<Arc<dyn Signal>> =
-        vec![Arc::new(TracesSignal(core.tracers.0.clone())), Arc::new(LogsSignal(Arc::clone(&logs)))];
+        vec![Arc::new(LogsSignal(Arc::clone(&logs))), Arc::new(HealthSignal(core.health.clone()))];
+    if let Some(export) = &export {
+        core.observe_otlp(Arc::clone(export.otlp().stats()));
+        for signal in settings::Signal::ALL {
+            if settings.otlp.target(signal).is_some() {
+                signals.push(Arc::new(ExportSignal { export: Arc::clone(export), signal }));
+            }
+        }
+    }
     if !disabled {
         signals.push(Arc::new(AlertsSignal(alerts.clone())));
     }
     if let Some(server) = server {
-        signals.push(Arc::new(ServerSignal(Mutex::new(Some(server)))));
+        signals.push(Arc::new(ServerSignal::new(server)));
     }
-    Ok(Telemetry::assemble(core, alerts, Some(logs), signals, addresses, settings.system.shutdown_timeout))
+    let families = match settings.monitoring.mounted_metrics {
+        MountedMetrics::Health => Families::default(),
+        MountedMetrics::All => Families::all(),
+    };
+    let mounted = routes(&core, &scraper, settings.monitoring.bearer_token.clone(), families);
+    let service = TelemetryService::new(Arc::new(mounted));
+    Ok(Telemetry::assemble(
+        core,
+        alerts,
+        Some(logs),
+        service,
+        signals,
+        addresses,
+        settings.system.shutdown_timeout,
+    ))
 }
 
 fn resource(service: &str, settings: &Settings) -> Resource {
-    Resource::builder()
-        .with_service_name(service.to_owned())
-        .with_attributes([
-            KeyValue::new("service.version", settings.system.version.clone()),
-            KeyValue::new("deployment.environment.name", settings.system.environment.clone()),
-        ])
-        .build()
+    let attributes: Vec<_> = settings.otlp.resource_attributes.clone().into_iter().collect();
+    otlp::resource(&otlp::Service {
+        name: service,
+        version: &settings.system.version,
+        environment: &settings.system.environment,
+        attributes: &attributes,
+    })
 }
 
-fn start_server(core: &Core, alerts: &Alerts, logs: &Logs, settings: &Settings) -> Result<Server, InitError> {
+/// The tracers, and how traces cross services. Without an export ids, sampling and exemplars are the same.
+fn tracers(
+    settings: &Settings,
+    resource: &Resource,
+    export: Option<&Export>,
+) -> (SdkTracerProvider, Propagation) {
+    let sampler = export::sampling(&settings.otlp.sampling).sampler();
+    let mut builder = SdkTracerProvider::builder().with_resource(resource.clone()).with_sampler(sampler);
+    if let Some(processor) = export.and_then(|export| export.otlp().span_processor()) {
+        builder = builder.with_span_processor(processor);
+    }
+    let names = &settings.otlp.propagators;
+    let propagation =
+        Propagation::new(names.contains(&Propagator::TraceContext), names.contains(&Propagator::Baggage));
+    (builder.build(), propagation)
+}
+
+fn start_server(
+    core: &Core,
+    scraper: &Arc<Scraper>,
+    alerts: &Alerts,
+    logs: &Logs,
+    settings: &Settings,
+) -> Result<Server, InitError> {
     let monitoring = &settings.monitoring;
     let addresses = monitoring
         .prometheus_host
         .iter()
         .map(|host| SocketAddr::new(*host, monitoring.prometheus_port))
         .collect();
-    let routes = routes(core, monitoring.bearer_token.clone(), Families::all());
+    let routes = routes(core, scraper, monitoring.bearer_token.clone(), Families::all());
     let has_token = monitoring.bearer_token.is_some();
     let routes = Arc::new(engine::mount(routes, alerts, logs.filter(), &core.clock, has_token));
     let server = Server::start(addresses, routes, Limits::default()).map_err(Kind::Server)?;
@@ -202,16 +282,24 @@ fn start_server(core: &Core, alerts: &Alerts, logs: &Logs, settings: &Settings) 
     Ok(server)
 }
 
-/// The table of routes, for the server of our own and for that of a service.
-pub(crate) fn routes(core: &Core, token: Option<SecretString>, families: Families) -> Routes {
+/// One for all ports, so that scrapes at the same time share a collection.
+pub(crate) fn scraper(core: &Core) -> Arc<Scraper> {
     let readings = core.readings();
-    let scraper = Scraper::new(Arc::new(move || readings.collect().ok_or(CollectError::ShutDown)));
-    Routes::new(token).mount(
-        hyper::Method::GET,
-        "/metrics",
-        Access::Token,
-        MetricsEndpoint::new(scraper, families),
-    )
+    Scraper::new(Arc::new(move || readings.collect().ok_or(CollectError::ShutDown)))
+}
+
+/// The table of routes, for the server of our own and for that of a service.
+pub(crate) fn routes(
+    core: &Core,
+    scraper: &Arc<Scraper>,
+    token: Option<SecretString>,
+    families: Families,
+) -> Routes {
+    let (get, health) = (hyper::Method::GET, &core.health);
+    Routes::new(token)
+        .mount(get.clone(), "/metrics", Access::Token, MetricsEndpoint::new(Arc::clone(scraper), families))
+        .mount(get.clone(), "/health", Access::Open, health::alive(health.clone()))
+        .mount(get, "/ready", Access::Open, health::ready(health.clone()))
 }
 
 fn start_logs(service: &str, settings: &Settings, clock: &Arc<dyn Clock>) -> Result<Logs, InitError> {
@@ -237,125 +325,4 @@ fn start_logs(service: &str, settings: &Settings, clock: &Arc<dyn Clock>) -> Res
     };
     logging.directives().clone_into(&mut config.filter);
     Ok(Logs::start(config, Arc::clone(clock), |_notice| ()).map_err(Kind::Logs)?)
-}
-
-/// The traces' signal: ends the provider and with it its processors.
-struct TracesSignal(SdkTracerProvider);
-
-impl Signal for TracesSignal {
-    fn name(&self) -> &'static str {
-        "traces"
-    }
-
-    fn shutdown(&self, deadline: Duration) -> SignalOutcome {
-        let error = self.0.shutdown_with_timeout(deadline).err().map(|error| error.to_string());
-        SignalOutcome { delivered: None, lost: 0, kept: 0, error }
-    }
-}
-
-/// The logs' signal: every accepted line is on disk or counted as lost.
-struct LogsSignal(Arc<Logs>);
-
-impl Signal for LogsSignal {
-    fn name(&self) -> &'static str {
-        "logs"
-    }
-
-    fn shutdown(&self, deadline: Duration) -> SignalOutcome {
-        let error = self.0.shutdown(deadline).err().map(|error| error.to_string());
-        let stats = || std::iter::once(self.0.stats()).chain(self.0.audit_stats());
-        let lost = |stats: &LogStats| {
-            DropReason::ALL.iter().map(|reason| stats.dropped(*reason)).sum::<u64>() + stats.audit_lost()
-        };
-        SignalOutcome {
-            delivered: Some(stats().map(|stats| stats.written()).sum()),
-            lost: stats().map(|stats| lost(stats)).sum(),
-            kept: 0,
-            error,
-        }
-    }
-}
-
-/// The server's signal: open requests end.
-struct ServerSignal(Mutex<Option<Server>>);
-
-impl Signal for ServerSignal {
-    fn name(&self) -> &'static str {
-        "server"
-    }
-
-    fn shutdown(&self, deadline: Duration) -> SignalOutcome {
-        let server = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let ended = server.is_none_or(|server| server.shutdown(deadline));
-        let error = (!ended).then(|| "requests were cut off".to_owned());
-        SignalOutcome { delivered: None, lost: 0, kept: 0, error }
-    }
-}
-
-/// Why the telemetry did not start.
-///
-/// `Debug` is what a person reads, causes and all: it is what a `main` that returns the error prints.
-#[derive(thiserror::Error)]
-#[error(transparent)]
-pub struct InitError(#[from] Kind);
-
-impl fmt::Debug for InitError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{self}")?;
-        let mut cause = self.source();
-        while let Some(error) = cause {
-            write!(f, ": {error}")?;
-            cause = error.source();
-        }
-        Ok(())
-    }
-}
-
-#[derive(Debug, thiserror::Error)]
-enum Kind {
-    #[error(
-        "the telemetry of this process was started before: keep the handle that the first call returned and clone it"
-    )]
-    AlreadyStarted,
-    #[error(
-        "another tracing subscriber is in place: remove its init() call; this crate writes the logs and makes the spans"
-    )]
-    ForeignSubscriber,
-    #[error(transparent)]
-    Settings(SettingsError),
-    #[error(transparent)]
-    Alerts(EngineError),
-    #[error("cannot log")]
-    Logs(#[source] LogError),
-    #[error("OpenTelemetry cannot be set up")]
-    OpenTelemetry(#[source] opentelemetry_sdk::error::OTelSdkError),
-    #[error("no thread for the metrics server can be started, raise the limit of threads")]
-    Server(#[source] std::io::Error),
-    #[error(
-        "the metrics address {address} cannot be bound ({error}) and monitoring.required is set: free it, or set \
-         SA_MONITORING__PROMETHEUS_PORT to another port"
-    )]
-    PortRequired { address: SocketAddr, error: String },
-}
-
-impl InitError {
-    /// Whether the settings are wrong.
-    pub fn is_settings(&self) -> bool {
-        matches!(self.0, Kind::Settings(_))
-    }
-
-    /// Whether this process has its telemetry already.
-    pub fn is_already_started(&self) -> bool {
-        matches!(self.0, Kind::AlreadyStarted)
-    }
-
-    /// Whether another `tracing` subscriber is in place.
-    pub fn is_foreign_subscriber(&self) -> bool {
-        matches!(self.0, Kind::ForeignSubscriber)
-    }
-
-    /// Whether a required address could not be bound.
-    pub fn is_port_unavailable(&self) -> bool {
-        matches!(self.0, Kind::PortRequired { .. })
-    }
 }

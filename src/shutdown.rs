@@ -9,6 +9,14 @@ use std::time::{Duration, Instant};
 pub(crate) trait Signal: Send + Sync {
     /// Its name in the report.
     fn name(&self) -> &'static str;
+    /// Whether the others have something to leave with it on their way out: the log.
+    fn is_last(&self) -> bool {
+        false
+    }
+    /// Brings home what was accepted before the call, and says whether it all was.
+    fn flush(&self, _deadline: Duration) -> bool {
+        true
+    }
     /// Flushes and stops, and says what became of what was accepted. May be left behind at the deadline.
     fn shutdown(&self, deadline: Duration) -> SignalOutcome;
 }
@@ -71,7 +79,7 @@ impl fmt::Display for ShutdownReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("telemetry shut down")?;
         for signal in &self.signals {
-            write!(f, "\n  {:<8}", signal.signal)?;
+            write!(f, "\n  {:<12}", signal.signal)?;
             if let Some(delivered) = signal.delivered {
                 write!(f, " {delivered} delivered,")?;
             }
@@ -116,9 +124,23 @@ impl fmt::Display for ShutdownError {
 
 impl std::error::Error for ShutdownError {}
 
-/// Shuts all signals down at once and waits for them until the deadline, never longer.
+/// How much of the deadline is kept for those that are last.
+const LAST: f64 = 0.2;
+
+/// Shuts all signals down at once, those that are last after the others, and waits for them until the deadline, never
+/// longer.
 pub(crate) fn shut_down(signals: &[Arc<dyn Signal>], deadline: Duration) -> ShutdownReport {
     let start = Instant::now();
+    let (last, first): (Vec<_>, Vec<_>) = signals.iter().cloned().partition(|signal| signal.is_last());
+    let for_first = if last.is_empty() { deadline } else { deadline.mul_f64(1.0 - LAST) };
+    let mut signals = at_once(&first, start, for_first);
+    signals.extend(at_once(&last, start, deadline.saturating_sub(start.elapsed())));
+    ShutdownReport { signals }
+}
+
+/// The reports of these signals, those that did not finish last.
+fn at_once(signals: &[Arc<dyn Signal>], start: Instant, deadline: Duration) -> Vec<SignalReport> {
+    let until = Instant::now() + deadline;
     let (report, reports) = channel();
     let mut waiting = Vec::new();
     for signal in signals {
@@ -139,14 +161,14 @@ pub(crate) fn shut_down(signals: &[Arc<dyn Signal>], deadline: Duration) -> Shut
         waiting.push((signal.name(), spawned.err().map(|error| format!("no thread: {error}"))));
     }
     drop(report);
-    let mut signals = Vec::new();
+    let mut finished = Vec::new();
     // A signal that meets the deadline itself still has to be heard.
-    let until = start + deadline + Duration::from_millis(100);
+    let until = until + Duration::from_millis(100);
     while let Ok(report) = reports.recv_timeout(until.saturating_duration_since(Instant::now())) {
         waiting.retain(|(name, _)| *name != report.signal);
-        signals.push(report);
+        finished.push(report);
     }
-    signals.extend(waiting.into_iter().map(|(signal, error)| SignalReport {
+    finished.extend(waiting.into_iter().map(|(signal, error)| SignalReport {
         signal,
         delivered: None,
         lost: 0,
@@ -154,7 +176,7 @@ pub(crate) fn shut_down(signals: &[Arc<dyn Signal>], deadline: Duration) -> Shut
         error: Some(error.unwrap_or_else(|| format!("not finished within {deadline:?}"))),
         took: start.elapsed(),
     }));
-    ShutdownReport { signals }
+    finished
 }
 
 #[cfg(test)]
@@ -192,6 +214,6 @@ mod tests {
         let signals: Vec<Arc<dyn Signal>> = vec![Arc::new(Sleeper("traces", Duration::ZERO, 3))];
         let error = shut_down(&signals, Duration::from_secs(5)).into_result().unwrap_err();
         assert_eq!(error.to_string(), "telemetry was lost at shutdown: 3 traces");
-        assert!(error.report().to_string().contains("traces   10 delivered, 3 lost"));
+        assert!(error.report().to_string().contains("traces       10 delivered, 3 lost"));
     }
 }

@@ -15,16 +15,24 @@ use opentelemetry_sdk::trace::SdkTracerProvider;
 use crate::alerts::Alerts;
 use crate::audit::Audit;
 use crate::clock::Clock;
+use crate::health::{Health, HealthConfig};
 use crate::init::TelemetryBuilder;
 use crate::logs::{DropReason, LogStats, Logs};
 use crate::metrics::catalog::{self, Instrument};
 use crate::metrics::{ForeignProvider, Metrics, MetricsConfig, Readings};
-use crate::orders::{Order, OrderTracerProvider};
+use crate::orders::{Order, OrderTracerProvider, Propagation};
+use crate::otlp::OtlpStats;
+use crate::panics;
+use crate::process_signals;
+use crate::server::TelemetryService;
+use crate::settings;
 use crate::shutdown::{ShutdownError, ShutdownReport, Signal, shut_down};
 
 const CALLBACK_FAILURES: &Instrument = catalog::named("trading_telemetry_foreign_collect_failures_total");
 
 const LOG_DROPPED: &Instrument = catalog::named("trading_telemetry_log_dropped_total");
+const PANICS: &Instrument = catalog::named("trading_telemetry_panics_total");
+const OTLP_ITEMS: &Instrument = catalog::named("trading_telemetry_otlp_items_total");
 const AUDIT_LOST: &Instrument = catalog::named("trading_telemetry_audit_lost_total");
 
 /// How long a shutdown may take unless the caller says otherwise.
@@ -42,6 +50,7 @@ struct Inner {
     audit: Audit,
     alerts: Alerts,
     logs: Option<Arc<Logs>>,
+    service: TelemetryService,
     signals: Vec<Arc<dyn Signal>>,
     addresses: Vec<SocketAddr>,
     deadline: Duration,
@@ -56,13 +65,15 @@ pub(crate) struct Core {
     pub(crate) metrics: Metrics,
     pub(crate) foreign: ForeignProvider,
     pub(crate) tracers: OrderTracerProvider,
+    pub(crate) propagation: Propagation,
+    pub(crate) health: Health,
 }
 
 impl Core {
     pub(crate) fn new(
         service: &str,
         config: MetricsConfig,
-        tracers: SdkTracerProvider,
+        health: HealthConfig,
     ) -> Result<Self, OTelSdkError> {
         let resource: Resource = config.resource.clone();
         let clock = Arc::clone(&config.clock);
@@ -72,7 +83,38 @@ impl Core {
         metrics.registry().observe(CALLBACK_FAILURES, move |observer| {
             observer(&[], count(failures.failures()));
         });
-        Ok(Self { service: service.into(), clock, metrics, foreign, tracers: OrderTracerProvider(tracers) })
+        let service = Arc::from(service);
+        let health = Health::new(&service, &clock, &metrics, health);
+        Ok(Self {
+            service,
+            clock,
+            metrics,
+            foreign,
+            tracers: OrderTracerProvider(SdkTracerProvider::default()),
+            propagation: Propagation::default(),
+            health,
+        })
+    }
+
+    /// With these tracers, and this way for traces to cross services.
+    pub(crate) fn with_tracers(self, (tracers, propagation): (SdkTracerProvider, Propagation)) -> Self {
+        Self { tracers: OrderTracerProvider(tracers), propagation, ..self }
+    }
+
+    /// Shows the panics of the service.
+    pub(crate) fn observe_panics(&self) {
+        self.metrics.registry().observe(PANICS, |observer| observer(&[], count(panics::count())));
+    }
+
+    /// Shows what becomes of what is exported.
+    pub(crate) fn observe_otlp(&self, stats: Arc<OtlpStats>) {
+        self.metrics.registry().observe(OTLP_ITEMS, move |observer| {
+            for signal in settings::Signal::ALL {
+                let report = stats.report().of(signal);
+                observer(&[signal.as_str(), "exported"], count(report.exported));
+                observer(&[signal.as_str(), "lost"], count(report.lost));
+            }
+        });
     }
 
     /// Shows what becomes of the log's lines.
@@ -101,6 +143,7 @@ impl Telemetry {
         core: Core,
         alerts: Alerts,
         logs: Option<Arc<Logs>>,
+        service: TelemetryService,
         signals: Vec<Arc<dyn Signal>>,
         addresses: Vec<SocketAddr>,
         deadline: Duration,
@@ -112,6 +155,7 @@ impl Telemetry {
                 audit,
                 alerts,
                 logs,
+                service,
                 signals,
                 addresses,
                 deadline,
@@ -146,9 +190,45 @@ impl Telemetry {
         Order::new(order_id)
     }
 
+    /// How the current order and trace cross to other services: in headers, or in any map of strings.
+    pub fn propagation(&self) -> Propagation {
+        self.inner.core.propagation
+    }
+
+    /// Shuts down when the process is asked to end (`SIGTERM`, `SIGINT`, on Windows Ctrl-C), and then ends it with the
+    /// exit code that shells give such an end: 128 and the signal's number. A service that handles signals itself
+    /// calls [`Self::shutdown`] instead.
+    ///
+    /// # Errors
+    ///
+    /// When no thread can be started, or the signals cannot be caught.
+    pub fn shutdown_on_signals(&self) -> std::io::Result<()> {
+        let telemetry = Arc::downgrade(&self.inner);
+        process_signals::on_end(move |code| {
+            if let Some(inner) = telemetry.upgrade() {
+                // Whatever was lost stands in the log and in nobody's way any more.
+                let _ = inner.shut_down(inner.deadline);
+            }
+            std::process::exit(code)
+        })
+    }
+
     /// Trading decisions: metric, audit line and alert in one call.
     pub fn audit(&self) -> &Audit {
         &self.inner.audit
+    }
+
+    /// The health of the components: checks, heartbeats, and what the service reports itself.
+    pub fn health(&self) -> &Health {
+        &self.inner.core.health
+    }
+
+    /// `/metrics`, `/health` and `/ready` as a service to mount on a server that the process has anyway, such as the
+    /// API's on :8000. Its `/metrics` shows the health families and `trading_system_info` alone, so that nothing is
+    /// counted twice with both ports scraped; `monitoring.mounted_metrics: all` shows everything. The token is that of
+    /// `monitoring.bearer_token`.
+    pub fn service(&self) -> TelemetryService {
+        self.inner.service.clone()
     }
 
     /// Alerts that the service sends by itself, incidents, silences.
@@ -164,6 +244,13 @@ impl Telemetry {
     /// The service's name.
     pub fn service_name(&self) -> &str {
         &self.inner.core.service
+    }
+
+    /// Waits until everything that was accepted before the call is on disk or exported, `within` at the most for each
+    /// signal, and says whether it is.
+    pub fn flush(&self, within: Duration) -> bool {
+        // Every signal is tried, also after one that failed.
+        self.inner.signals.iter().filter(|signal| !signal.flush(within)).count() == 0
     }
 
     /// Flushes and stops everything within `system.shutdown_timeout_seconds`, five by default. A second call gives the same report.

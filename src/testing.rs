@@ -13,10 +13,14 @@ use tracing_subscriber::layer::SubscriberExt;
 
 use crate::alerts::Alerts;
 use crate::clock::{Clock, ManualClock};
-use crate::exposition::{Format, Renderer, Selection};
+use crate::exposition::{Families, Format, Renderer, Selection};
+use crate::health::HealthConfig;
+use crate::init::{routes, scraper};
 use crate::metrics::MetricsConfig;
 use crate::metrics::catalog::Group;
-use crate::orders;
+use crate::orders::{self, Propagation};
+use crate::server::TelemetryService;
+use crate::settings::{HealthSettings, Settings};
 use crate::telemetry::{Core, SHUTDOWN_DEADLINE, Telemetry};
 
 /// Telemetry of one test.
@@ -46,12 +50,14 @@ pub struct TestTelemetry {
 
 /// Settings of a [`TestTelemetry`].
 #[derive(Clone, Debug)]
+#[must_use = "nothing is set up before `build`"]
 pub struct TestTelemetryBuilder {
     version: String,
     environment: String,
     broker: String,
     groups: Vec<Group>,
     max_strategies: usize,
+    health: HealthSettings,
 }
 
 impl Default for TestTelemetryBuilder {
@@ -62,6 +68,7 @@ impl Default for TestTelemetryBuilder {
             broker: "paper".into(),
             groups: Group::ALL.to_vec(),
             max_strategies: 64,
+            health: HealthSettings::default(),
         }
     }
 }
@@ -97,6 +104,12 @@ impl TestTelemetryBuilder {
         self
     }
 
+    /// The section `health`; its checks start at once.
+    pub fn health(mut self, health: HealthSettings) -> Self {
+        self.health = health;
+        self
+    }
+
     /// Sets it up.
     ///
     /// # Panics
@@ -122,7 +135,7 @@ impl TestTelemetry {
     ///
     /// # Panics
     ///
-    /// Where OpenTelemetry cannot be set up, which no input of a test can bring about.
+    /// Where a check of [`TestTelemetryBuilder::health`] cannot be made.
     pub fn new() -> Self {
         Self::builder().build()
     }
@@ -147,12 +160,20 @@ impl TestTelemetry {
             broker: settings.broker,
             clock: Arc::clone(&clock) as Arc<dyn Clock>,
         };
-        let core = Core::new("test", config, tracers).expect("OpenTelemetry is set up");
+        let interval = Settings::default().monitoring.health_check_interval;
+        let health = HealthConfig { health: settings.health, interval };
+        let core = Core::new("test", config, health).expect("OpenTelemetry is set up");
+        let core = core.with_tracers((tracers, Propagation::default()));
         let dispatch = Dispatch::new(Registry::default().with(orders::layer(&core.tracers)));
+        let mounted = routes(&core, &scraper(&core), None, Families::default());
+        let service = TelemetryService::new(Arc::new(mounted));
+        let checks = core.health.plan().expect("the checks are good");
+        core.health.start(checks);
         let telemetry = Telemetry::assemble(
             core.clone(),
             Alerts::detached(),
             None,
+            service,
             Vec::new(),
             Vec::new(),
             SHUTDOWN_DEADLINE,

@@ -311,7 +311,7 @@ fn the_end_reports_closes_the_port_and_loses_no_line() {
     let finished = service.run(&[]);
     let report: Vec<&str> =
         finished.out.lines().skip_while(|line| !line.ends_with("telemetry shut down")).collect();
-    for signal in ["logs", "server", "traces"] {
+    for signal in ["logs", "server", "alerts"] {
         let line = report.iter().find(|line| line.trim_start().starts_with(signal));
         assert!(line.is_some_and(|line| line.contains(" 0 lost, ")), "{signal} in {}", finished.out);
     }

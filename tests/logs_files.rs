@@ -414,7 +414,8 @@ fn fill_the_disk(dir: &Path) {
     eventually("packed files", || names(&logs_dir).iter().all(|name| !name.ends_with(char::is_numeric)));
     logs.shutdown(LONG).unwrap();
     assert_eq!(numbers(&logs_dir), each_once(0..u64::from(LINES)));
-    assert_eq!(events(&logs_dir, "log_writing_recovered"), 1);
+    // Compressing may free a little space for a moment, so that the disk can be full more than once.
+    assert!(events(&logs_dir, "log_writing_recovered") >= 1);
     let heard = heard.lock().unwrap();
     assert!(heard.contains(&NoticeKind::WriteFailed) && heard.contains(&NoticeKind::Recovered), "{heard:?}");
     assert_eq!((logs.stats().torn_lines(), logs.stats().trouble()), (0, None));

@@ -7,22 +7,13 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
-/// Builds the example next to this test, once, so that the test runs alone too.
+#[path = "support/example.rs"]
+mod example;
+
+/// The example, built once.
 fn program() -> &'static PathBuf {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
-    PROGRAM.get_or_init(|| {
-        let test = std::env::current_exe().unwrap();
-        let profile = test.ancestors().nth(2).unwrap();
-        let mut build = Command::new(env!("CARGO"));
-        build
-            .args(["build", "--quiet", "--example", "market_replay"])
-            .current_dir(env!("CARGO_MANIFEST_DIR"));
-        if profile.ends_with("release") {
-            build.arg("--release");
-        }
-        assert!(build.status().unwrap().success());
-        profile.join("examples").join(format!("market_replay{}", std::env::consts::EXE_SUFFIX))
-    })
+    PROGRAM.get_or_init(|| example::program("market_replay"))
 }
 
 /// The program in an empty folder of its own, on a free port.

@@ -120,7 +120,6 @@ async fn a_pause_that_the_service_asked_for_outlives_the_process() {
 
 /// The process that is killed: sends what it finds, raises a few incidents and direct alerts, and says what is on disk.
 #[test]
-#[ignore = "started by the tests that kill it"]
 fn the_killed_process() {
     let (Ok(folder), Ok(url), Ok(run)) = (std::env::var(FOLDER), std::env::var(URL), std::env::var(RUN))
     else {
@@ -191,7 +190,7 @@ fn name_of_message(arrival: &Arrival) -> String {
 
 fn spawn(folder: &Path, server: &FakeSlack, run: &str, pace_millis: u64) -> Child {
     Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "the_killed_process", "--ignored", "--nocapture"])
+        .args(["--exact", "the_killed_process", "--nocapture"])
         .env(FOLDER, folder)
         .env(URL, server.webhook_url())
         .env(RUN, run)

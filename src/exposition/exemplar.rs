@@ -40,9 +40,11 @@ pub(crate) trait SeriesExemplars: Send + Sync {
 }
 
 /// For whoever keeps none.
+#[cfg(test)]
 #[derive(Debug)]
 pub(crate) struct NoExemplars;
 
+#[cfg(test)]
 impl Exemplars for NoExemplars {
     fn series(
         &self,

@@ -30,7 +30,9 @@ use opentelemetry_sdk::metrics::data::ResourceMetrics;
 
 use crate::metrics::catalog::{Group, Instrument};
 
-pub(crate) use exemplar::{Exemplar, Exemplars, NoExemplars, SeriesExemplars};
+#[cfg(test)]
+pub(crate) use exemplar::NoExemplars;
+pub(crate) use exemplar::{Exemplar, Exemplars, SeriesExemplars};
 pub(crate) use foreign::family_name;
 pub(crate) use negotiation::accepts_gzip;
 pub(crate) use render::Renderer;

@@ -58,10 +58,6 @@ impl ForeignProvider {
     pub(crate) fn failures(&self) -> u64 {
         self.callbacks.failures.load(Ordering::Relaxed)
     }
-
-    pub(crate) fn provider(&self) -> &SdkMeterProvider {
-        &self.sdk
-    }
 }
 
 impl MeterProvider for ForeignProvider {
@@ -163,10 +159,7 @@ impl Callbacks {
         while !due.is_empty() && Instant::now() < until {
             let (done, finished) = sync_channel(1);
             let batch = Arc::new(Batch { entries: due, abandoned: AtomicBool::new(false), done });
-            let sender = match worker.take().map_or_else(spawn, Ok) {
-                Ok(sender) => sender,
-                Err(_) => return,
-            };
+            let Ok(sender) = worker.take().map_or_else(spawn, Ok) else { return };
             if sender.send(Arc::clone(&batch)).is_err() {
                 return;
             }

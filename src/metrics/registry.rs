@@ -26,7 +26,8 @@ pub(crate) type SeriesByAttributes = HashMap<Vec<KeyValue>, Arc<Series>>;
 /// The catalogue's provider.
 #[derive(Debug)]
 pub(crate) struct Registry {
-    provider: SdkMeterProvider,
+    /// The pipeline lives as long as its provider.
+    _provider: SdkMeterProvider,
     meter: Meter,
     reader: SharedReader,
     groups: HashMap<Group, Arc<GroupState>>,
@@ -54,7 +55,14 @@ impl Registry {
             })
             .collect();
         let meter = provider.meter("trading_telemetry");
-        Ok(Self { provider, meter, reader, groups, instruments: Mutex::default(), series: Mutex::default() })
+        Ok(Self {
+            _provider: provider,
+            meter,
+            reader,
+            groups,
+            instruments: Mutex::default(),
+            series: Mutex::default(),
+        })
     }
 
     pub(crate) fn meter(&self) -> &Meter {
@@ -63,10 +71,6 @@ impl Registry {
 
     pub(crate) fn reader(&self) -> &SharedReader {
         &self.reader
-    }
-
-    pub(crate) fn provider(&self) -> &SdkMeterProvider {
-        &self.provider
     }
 
     pub(crate) fn is_published(&self, group: Group) -> bool {

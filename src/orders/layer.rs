@@ -206,8 +206,8 @@ mod tests {
         let provider = OrderTracerProvider(sdk);
         let subscriber = registry().with(layer(&provider));
         tracing::subscriber::with_default(subscriber, || work(&provider));
-        let spans = std::mem::take(&mut *exported.0.lock().unwrap());
-        spans
+        let mut exported = exported.0.lock().unwrap();
+        std::mem::take(&mut *exported)
     }
 
     fn attribute<'a>(spans: &'a [SpanData], name: &str, key: &str) -> Vec<&'a str> {

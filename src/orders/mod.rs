@@ -2,10 +2,13 @@
 
 mod identity;
 mod layer;
+mod propagation;
 mod span;
 mod tracer;
 
 pub use identity::Identity;
+pub(crate) use identity::{ORDER_ID, STRATEGY, SYMBOL};
 pub(crate) use layer::layer;
+pub use propagation::{Continued, Inbound, Outbound, Propagation, PropagationLayer, Remote};
 pub use span::Order;
 pub(crate) use tracer::OrderTracerProvider;

@@ -9,14 +9,14 @@ use tracing::Span;
 #[derive(Clone, Copy, Debug)]
 #[must_use = "an order does nothing until its span is entered"]
 pub struct Order<'a> {
-    order_id: &'a str,
+    id: &'a str,
     symbol: Option<&'a str>,
     strategy: Option<&'a str>,
 }
 
 impl<'a> Order<'a> {
-    pub(crate) fn new(order_id: &'a str) -> Self {
-        Self { order_id, symbol: None, strategy: None }
+    pub(crate) fn new(id: &'a str) -> Self {
+        Self { id, symbol: None, strategy: None }
     }
 
     /// Names the instrument that is traded.
@@ -38,7 +38,7 @@ impl<'a> Order<'a> {
             target: "trading_telemetry::order",
             "order",
             otel.name = name,
-            order_id = self.order_id,
+            order_id = self.id,
             symbol = self.symbol,
             strategy = self.strategy,
         )

@@ -152,7 +152,7 @@ impl Check<'_> {
             let key = |field: &str| format!("health.checks.{name}.{field}");
             let Some(kind) = check.kind else {
                 let help = "write one of tcp, http, postgres, redis, heartbeat";
-                let at = ["url", "address", "critical", "timeout_seconds", "interval_seconds"]
+                let at = ["url", "address", "critical", "timeout_seconds", "interval_seconds", "status"]
                     .iter()
                     .find_map(|field| self.place(&key(field)).cloned());
                 let message = format!("`{}` is missing", key("kind"));
@@ -180,8 +180,14 @@ impl Check<'_> {
             ("url", check.url.is_some()),
             ("late_after_seconds", check.late_after != CheckSettings::default().late_after),
         ];
-        for (field, given) in given {
-            if given && field != needed {
+        let further = [
+            ("status", check.status.is_some() && kind != CheckKind::Http),
+            ("certificate", check.certificate.is_some() && needed != "url"),
+        ];
+        for (field, misplaced) in
+            given.map(|(field, given)| (field, given && field != needed)).into_iter().chain(further)
+        {
+            if misplaced {
                 let message = format!("does not belong to a {kind} check");
                 self.refuse(Kind::WrongValue, &key(field), &message, "take the key away, or change the kind");
             }

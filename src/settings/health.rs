@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -37,6 +38,11 @@ section! {
         url: Option<SecretString> = None;
         /// For tcp: host and port.
         address: Option<String> = None;
+        /// For http: the status that is right; `null` is any of 200 to 299.
+        status: Option<u16> = None, from 100.0 to 599.0;
+        /// For http, postgres and redis over TLS: file with the certificates that are trusted (PEM); `null` trusts
+        /// the system's.
+        certificate: Option<PathBuf> = None;
         /// For heartbeat: silence after which the component is lost.
         late_after as "late_after_seconds": Duration = Duration::from_secs(5);
         /// Whether a loss of the component is a critical alert.
@@ -45,6 +51,8 @@ section! {
         timeout as "timeout_seconds": Option<Duration> = None;
         /// Time between two checks; `null` is as for all.
         interval as "interval_seconds": Option<Duration> = None, from 0.1 to 86_400.0;
+        /// Whether a loss outside `hours` is expected; `null` means that of `feed` is, and no other.
+        only_in_hours: Option<bool> = None;
     }
 }
 
@@ -59,7 +67,7 @@ choice! {
     pub enum CheckKind {
         /// A connection is accepted.
         Tcp = "tcp",
-        /// A GET is answered with 2xx.
+        /// A GET is answered with the right status.
         Http = "http",
         /// A query is answered.
         Postgres = "postgres",

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use opentelemetry::KeyValue;
 use opentelemetry_sdk::metrics::data::{
-    AggregatedMetrics, GaugeDataPoint, HistogramDataPoint, MetricData, ResourceMetrics, SumDataPoint,
+    AggregatedMetrics, GaugeDataPoint, HistogramDataPoint, MetricData, ResourceMetrics, ScopeMetrics,
+    SumDataPoint,
 };
 
 use crate::alerts::evaluation::{LabelSet, Measured, Pass, Recorded, Sample};
@@ -81,7 +82,7 @@ impl Samples<'_> {
         collected: &ResourceMetrics,
         latched: &HashSet<&'static str>,
     ) {
-        for metric in collected.scope_metrics().flat_map(|scope| scope.metrics()) {
+        for metric in collected.scope_metrics().flat_map(ScopeMetrics::metrics) {
             let Some(row) = catalog::CATALOG.iter().find(|row| row.otel_name() == metric.name()) else {
                 continue;
             };
@@ -109,7 +110,7 @@ pub(super) fn foreign(pass: &mut Pass<'_>, collected: Option<&ResourceMetrics>, 
         }
         return;
     };
-    for metric in collected.scope_metrics().flat_map(|scope| scope.metrics()) {
+    for metric in collected.scope_metrics().flat_map(ScopeMetrics::metrics) {
         let Some(watch) = pass.watch(&exposition::family_name(metric)) else { continue };
         each_point(metric.data(), &mut |attributes, measured| {
             pass.observe(watch, &Sample::new(&attributes, measured, Recorded::Unknown));

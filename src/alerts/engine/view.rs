@@ -10,7 +10,7 @@ use serde::Serialize;
 use crate::alerts::channels::LogChannel;
 use crate::alerts::delivery::{ChannelStats, DeliveryResult, QueueSnapshot};
 use crate::alerts::evaluation::{Evaluator, Moment};
-use crate::alerts::event::{AlertSeverity, Event};
+use crate::alerts::event::{AlertSeverity, Event, Reason};
 use crate::metrics::catalog::{self, Instrument};
 use crate::metrics::{Distribution, Registry};
 
@@ -94,7 +94,7 @@ impl View {
                 worst: open.incident.worst,
                 since: open.incident.since,
                 duration_seconds: open.duration.as_secs_f64(),
-                reason: open.incident.reason.map(|reason| reason.as_str()),
+                reason: open.incident.reason.map(Reason::as_str),
                 muted: open.is_muted,
                 blind: open.is_blind,
             })
@@ -125,9 +125,13 @@ impl View {
     }
 
     /// Shows the channels.
-    pub(super) fn channels(&self, stats: Vec<Arc<ChannelStats>>, queues: Vec<(&'static str, QueueSnapshot)>) {
+    pub(super) fn channels(
+        &self,
+        channels: Vec<Arc<ChannelStats>>,
+        queues: Vec<(&'static str, QueueSnapshot)>,
+    ) {
         let mut state = self.lock();
-        state.stats = stats;
+        state.stats = channels;
         state.queues = queues;
     }
 
@@ -144,12 +148,12 @@ impl View {
 
     /// The body of `/alerts`.
     pub(crate) fn json(&self) -> String {
-        let state = self.lock().clone();
-        let channels: Vec<_> = state
+        let shown = self.lock().clone();
+        let channels: Vec<_> = shown
             .stats
             .iter()
             .map(|stats| {
-                let queue = state.queues.iter().find(|(name, _)| *name == stats.name()).map(|(_, queue)| queue);
+                let queue = shown.queues.iter().find(|(name, _)| *name == stats.name()).map(|(_, queue)| queue);
                 serde_json::json!({
                     "channel": stats.name(),
                     "up": stats.is_up(),
@@ -160,7 +164,7 @@ impl View {
                 })
             })
             .collect();
-        let recent: Vec<_> = state
+        let recent: Vec<_> = shown
             .recent
             .iter()
             .rev()
@@ -178,18 +182,18 @@ impl View {
                 })
             })
             .collect();
-        let rules: Vec<_> = state
+        let rules: Vec<_> = shown
             .rules
             .iter()
             .map(|(rule, value)| serde_json::json!({ "rule": rule, "state": value }))
             .collect();
         serde_json::json!({
-            "open": state.open,
+            "open": shown.open,
             "recent": recent,
             "rules": rules,
             "channels": channels,
-            "silences": state.silences,
-            "evaluation_duration_seconds": state.evaluation_seconds,
+            "silences": shown.silences,
+            "evaluation_duration_seconds": shown.evaluation_seconds,
         })
         .to_string()
     }

@@ -5,7 +5,6 @@ mod catalogue;
 mod foreign;
 mod parser;
 mod properties;
-mod speed;
 
 use std::sync::{Arc, Weak};
 use std::time::Duration;

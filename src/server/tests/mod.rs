@@ -16,9 +16,8 @@ use opentelemetry_sdk::metrics::SdkMeterProvider;
 use opentelemetry_sdk::metrics::data::ResourceMetrics;
 use opentelemetry_sdk::metrics::reader::MetricReader as _;
 
-use super::{
-    Access, Answer, CollectError, Limits, MetricsEndpoint, Request, Routes, Scraper, Server, Source,
-};
+use super::scrape::Source;
+use super::{Access, Answer, CollectError, Limits, MetricsEndpoint, Request, Routes, Scraper, Server};
 use crate::exposition::{Collected, Families, NoExemplars};
 use crate::metrics::catalog::Instrument;
 use client::get;
