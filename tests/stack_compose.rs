@@ -218,6 +218,28 @@ fn every_target_leads_to_a_service_that_listens_there() {
     }
 }
 
+#[test]
+fn the_collector_is_told_by_variables_that_it_reads_and_sends_to_the_stores() {
+    let collector = &services()["collector"];
+    let config = text("collector/gateway.yaml");
+    let environment = collector["environment"].as_object().unwrap();
+    for name in environment.keys() {
+        assert!(config.contains(&format!("${{env:{name}:-")), "gateway.yaml reads no {name}");
+    }
+    assert_eq!(environment["GATEWAY_TRACES"], json!("http://tempo:4318"));
+    assert_eq!(
+        yaml("config/tempo.yml")["distributor"]["receivers"]["otlp"]["protocols"]["http"]["endpoint"],
+        json!("0.0.0.0:4318")
+    );
+    assert_eq!(environment["GATEWAY_LOGS"], json!("http://loki:3100/otlp"));
+    let inside = strings(&collector["ports"]).into_iter().map(|port| port.rsplit(':').next().unwrap());
+    let listens: Vec<_> = ["GATEWAY_OTLP_GRPC", "GATEWAY_OTLP_HTTP"]
+        .iter()
+        .map(|name| environment[*name].as_str().unwrap().split_once(':').unwrap().1)
+        .collect();
+    assert!(inside.eq(listens));
+}
+
 /// Else a container on Linux knows no such host.
 #[test]
 fn whoever_asks_the_host_knows_its_name() {
