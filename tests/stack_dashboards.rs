@@ -250,7 +250,7 @@ fn no_panel_hides_what_happened() {
             }
             // Without the scheme every bar takes the colour of the last one.
             "timeseries" if color == "thresholds" => {
-                assert_eq!(defaults["custom"]["gradientMode"], json!("scheme"), "{name}")
+                assert_eq!(defaults["custom"]["gradientMode"], json!("scheme"), "{name}");
             }
             "heatmap" => {
                 assert_eq!(panel.json["options"]["calculate"], json!(false), "{name}");

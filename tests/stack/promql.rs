@@ -63,9 +63,8 @@ impl ExprVisitor for Found {
     fn pre_visit(&mut self, expression: &Expr) -> Result<bool, Self::Error> {
         match expression {
             Expr::VectorSelector(selector) => {
-                if self.selector(selector) {
-                    self.problems.push(format!("{} without rate or increase", name(selector)));
-                }
+                let counts = self.selector(selector);
+                self.problems.extend(counts.then(|| format!("{} without rate or increase", name(selector))));
             }
             Expr::Call(Call { func, args }) => {
                 for argument in &args.args {
