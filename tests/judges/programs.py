@@ -22,14 +22,14 @@ def get(url):
 
 
 @contextmanager
-def running(name, command, folder, stop, **environment):
+def running(name, command, folder, stop, ends_with=(0,), **environment):
     with open(folder / f"{name}.log", "wb") as log:
         process = subprocess.Popen(command, cwd=folder, stdout=log, stderr=log, env={**os.environ, **environment})
         try:
             yield process
             assert process.poll() is None, f"{name} ended by itself with {process.returncode}: see {log.name}"
             process.send_signal(stop)
-            assert process.wait(30) == 0, f"{name} ended with {process.returncode} when asked to stop: see {log.name}"
+            assert process.wait(30) in ends_with, f"{name} ended with {process.returncode} when asked to stop: see {log.name}"
         finally:
             process.kill()
             process.wait()
