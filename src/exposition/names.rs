@@ -41,6 +41,8 @@ pub(super) fn family_names(instrument: &str, unit: &str, suffix: Suffix) -> Name
         base.push_str(unit);
     }
     let text = if suffix == Suffix::Total { format!("{base}_total") } else { base.clone() };
+    // A name that is its unit and nothing else has no unit in OpenMetrics: Prometheus refuses the whole scrape for it.
+    let unit = unit.filter(|unit| base.len() > unit.len());
     Names { text, openmetrics: base, unit: unit.map(Cow::into_owned) }
 }
 
@@ -200,6 +202,9 @@ mod tests {
             ("cpu_time_seconds", Some("seconds"))
         );
         assert_eq!(family_names("jobs", "1", Suffix::Total).unit, None);
+        assert_eq!(family_names("seconds", "s", Suffix::Total).unit, None);
+        assert_eq!(family_names("ratio", "1", Suffix::Ratio).unit, None);
+        assert_eq!(family_names("_seconds", "s", Suffix::Unit).unit.as_deref(), Some("seconds"));
     }
 
     #[test]
