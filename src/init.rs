@@ -4,6 +4,7 @@ mod error;
 mod export;
 mod signals;
 
+use std::io::{self, Write as _};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -24,7 +25,7 @@ use crate::alerts::engine::{self, AlertsSignal, AuditLost, EngineConfig};
 use crate::clock::{Clock, SystemClock};
 use crate::exposition::Families;
 use crate::health::{self, HealthConfig, HealthSignal};
-use crate::logs::{self, FileConfig, LogConfig, Logs};
+use crate::logs::{self, FileConfig, LogConfig, LogNotice, Logs, NoticeKind};
 use crate::metrics::MetricsConfig;
 use crate::orders::{self, Propagation};
 use crate::otlp::{self, install_crypto_provider};
@@ -321,6 +322,22 @@ pub(crate) fn routes(
         .mount(get, "/ready", Access::Open, health::ready(health.clone()))
 }
 
+/// A log that cannot be written cannot say so itself.
+fn tell_on_stderr(notice: &LogNotice) {
+    let path = notice.path.display();
+    // Where standard error is gone too, nobody is left to be told.
+    let _ = match notice.kind {
+        NoticeKind::WriteFailed => writeln!(
+            io::stderr(),
+            "trading-telemetry: the log {path} cannot be written ({}); lines wait in memory, make the folder writable or \
+             set SA_LOGGING__DIRECTORY to another",
+            notice.detail
+        ),
+        NoticeKind::Recovered => writeln!(io::stderr(), "trading-telemetry: the log {path} is written again"),
+        _ => Ok(()),
+    };
+}
+
 fn start_logs(service: &str, settings: &Settings, clock: &Arc<dyn Clock>) -> Result<Logs, InitError> {
     let logging = &settings.logging;
     let mut config = LogConfig::new(service);
@@ -343,7 +360,7 @@ fn start_logs(service: &str, settings: &Settings, clock: &Arc<dyn Clock>) -> Res
         settings::LogFormat::Console => logs::LogFormat::Console,
     };
     logging.directives().clone_into(&mut config.filter);
-    Ok(Logs::start(config, Arc::clone(clock), |_notice| ()).map_err(Kind::Logs)?)
+    Ok(Logs::start(config, Arc::clone(clock), tell_on_stderr).map_err(Kind::Logs)?)
 }
 
 /// Reads how many lines of the audit trail were lost so far.

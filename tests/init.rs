@@ -115,6 +115,20 @@ fn a_systems_file_full_of_other_sections_is_no_concern_of_ours_but_a_near_miss_i
     assert!(log.iter().all(|line| !line.to_string().contains("S3CRET")));
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn a_log_that_cannot_be_written_is_told_where_a_person_looks() {
+    let service = service(|| {
+        let telemetry = init_telemetry().unwrap();
+        assert!(telemetry.shutdown_within(Duration::from_millis(300)).is_err());
+    })
+    .variable("SA_LOGGING__DIRECTORY", "/proc/logs");
+    let told = service.run(&[]).err;
+    let lines: Vec<_> = told.lines().filter(|line| line.starts_with("trading-telemetry: ")).collect();
+    assert_eq!(lines.len(), 1, "{told}");
+    assert!(lines[0].contains("/proc/logs/") && lines[0].contains("SA_LOGGING__DIRECTORY"), "{told}");
+}
+
 #[test]
 fn a_port_in_use_is_told_tried_again_and_stops_nothing() {
     let service = service(|| {
