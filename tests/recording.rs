@@ -100,6 +100,13 @@ fn a_feature_that_a_retrain_drops_vanishes() {
 }
 
 #[test]
+fn a_feature_that_is_given_twice_shows_its_last_importance() {
+    let telemetry = TestTelemetry::new();
+    telemetry.metrics().ml().feature_importances([("rsi", 0.6), ("momentum", 0.4), ("rsi", 0.5)]);
+    assert_eq!(value(&telemetry.scrape(), "trading_ml_feature_importance{feature=\"rsi\"}"), Some(0.5));
+}
+
+#[test]
 fn breakers_are_counted_by_their_state() {
     let telemetry = TestTelemetry::new();
     let risk = telemetry.metrics().risk();

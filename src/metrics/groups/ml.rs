@@ -90,9 +90,8 @@ impl Ml {
         let mut current = BTreeMap::new();
         for (feature, importance) in importances {
             let fits = current.len() < MAX_FREE_VALUES && feature.len() <= MAX_VALUE_BYTES;
-            let feature = if fits || current.contains_key(feature) {
-                feature
-            } else {
+            let folded = !fits && !current.contains_key(feature);
+            let feature = if folded {
                 self.over_cap.add(1);
                 self.features_over_cap.once(|| {
                     tracing::warn!(
@@ -104,11 +103,14 @@ impl Ml {
                     );
                 });
                 OTHER
+            } else {
+                feature
             };
             let series = self.registry.series(IMPORTANCE, attributes(IMPORTANCE, &[feature]));
             if series.admits(importance) {
                 series.touch();
-                *current.entry(feature.to_owned()).or_insert(0.0) += importance;
+                let shown = current.entry(feature.to_owned()).or_insert(0.0);
+                *shown = if folded { *shown + importance } else { importance };
             }
         }
         *self.importances.lock().unwrap_or_else(PoisonError::into_inner) = current;
