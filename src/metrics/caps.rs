@@ -49,6 +49,11 @@ impl<T> Capped<T> {
         drop(known);
         self.over_cap.add(1);
         if !self.told.swap(true, Ordering::Relaxed) {
+            let hint = if self.what == "strategy" {
+                "counted under other; raise metrics.max_strategies, or use fewer and shorter names"
+            } else {
+                "counted under other; use fewer and shorter names"
+            };
             let shown: String = value.chars().take(MAX_VALUE_BYTES).collect();
             tracing::warn!(
                 target: "trading_telemetry",
@@ -56,7 +61,7 @@ impl<T> Capped<T> {
                 value = shown,
                 cap = self.cap,
                 max_bytes = MAX_VALUE_BYTES,
-                hint = "counted under other; raise the cap in the settings, or use fewer and shorter names",
+                hint,
                 "metric_label_over_cap"
             );
         }
