@@ -161,8 +161,11 @@ impl Routes {
             return response;
         }
         if here.is_empty() {
-            return Answer::plain(StatusCode::NOT_FOUND, "nothing is here; try /metrics, /health or /ready")
-                .into_response();
+            return Answer::plain(
+                StatusCode::NOT_FOUND,
+                format_args!("nothing is here; try {}", self.pages()),
+            )
+            .into_response();
         }
         let wanted = if head.method == Method::HEAD { &Method::GET } else { &head.method };
         let Some((route, rest)) = here.iter().find(|(route, _)| route.method == *wanted) else {
@@ -185,6 +188,13 @@ impl Routes {
             }
         };
         route.endpoint.answer(Request { head, body, rest }).await.into_response()
+    }
+
+    /// The paths that a person can open.
+    fn pages(&self) -> String {
+        let pages =
+            self.routes.iter().filter(|route| route.method == Method::GET && !route.path.ends_with('/'));
+        pages.map(|route| route.path).collect::<Vec<_>>().join(", ")
     }
 
     fn is_authorized(&self, head: &Parts) -> bool {

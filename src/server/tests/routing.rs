@@ -23,6 +23,14 @@ fn other_paths_are_not_found_and_other_methods_not_allowed() {
 }
 
 #[test]
+fn a_page_that_is_not_there_names_those_that_are() {
+    let (_server, address) = quick(
+        Routes::new(None).mount(Method::GET, "/metrics", Access::Open, |_| Answer::plain(StatusCode::OK, "")),
+    );
+    assert_eq!(get(address, "/health", &[]).text(), "nothing is here; try /metrics\n");
+}
+
+#[test]
 fn head_is_get_without_its_body() {
     let (_server, address) = quick(routes(quiet()));
     for path in ["/metrics", "/health"] {
