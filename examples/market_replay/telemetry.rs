@@ -33,7 +33,12 @@ pub(crate) struct Recorder {
 impl Recorder {
     /// Starts the telemetry of this process.
     pub(crate) fn start() -> Result<Self, Box<dyn std::error::Error>> {
-        let telemetry = Telemetry::builder()
+        let mut builder = Telemetry::builder();
+        if std::env::var_os("SA_LOGGING__FORMAT").is_none() {
+            // The terminal is the progress line's; a line of the log for each order would tear it apart.
+            builder = builder.set("logging.format", "json");
+        }
+        let telemetry = builder
             .service_name("market-replay")
             .set("system.version", env!("CARGO_PKG_VERSION"))
             .set("system.environment", "replay")
@@ -51,10 +56,14 @@ impl Recorder {
 
     /// Where a person can look, one line each.
     pub(crate) fn where_to_look(&self) -> String {
-        let Some(address) = self.telemetry.metrics_addresses().first() else {
-            return "metrics   not yet: the port is in use, see the log".to_owned();
-        };
-        format!("metrics   http://{address}/metrics\nlog       {}", self.telemetry.log_file().display())
+        let metrics = self.telemetry.metrics_addresses().first().map_or_else(
+            || {
+                "not yet: the port is in use; free it, or set SA_MONITORING__PROMETHEUS_PORT to another"
+                    .to_owned()
+            },
+            |address| format!("http://{address}/metrics"),
+        );
+        format!("metrics   {metrics}\nlog       {}", self.telemetry.log_file().display())
     }
 
     /// Flushes everything and says what became of it.
