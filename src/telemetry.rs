@@ -79,7 +79,8 @@ impl Core {
         let resource: Resource = config.resource.clone();
         let clock = Arc::clone(&config.clock);
         let metrics = Metrics::new(config)?;
-        let foreign = ForeignProvider::new(resource)?;
+        let registry = Arc::clone(metrics.registry());
+        let foreign = ForeignProvider::new(resource, Arc::new(move |name| registry.refusals_of(name)))?;
         let failures = foreign.clone();
         metrics.registry().observe(CALLBACK_FAILURES, move |observer| {
             observer(&[], count(failures.failures()));

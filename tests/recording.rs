@@ -222,3 +222,15 @@ fn concurrent_scrapes_see_no_torn_histogram_and_nothing_is_lost() {
     let orders = "trading_orders_total{order_type=\"LIMIT\",side=\"BUY\",status=\"FILLED\",strategy=\"S\"}";
     assert_eq!(value(&scrape, orders), Some(recorded));
 }
+
+#[test]
+fn a_counter_of_the_services_own_never_goes_down() {
+    let telemetry = TestTelemetry::new();
+    let fees = telemetry.meter("fees").f64_counter("fees.paid").build();
+    fees.add(2.5, &[]);
+    fees.add(-1.0, &[]);
+    fees.add(f64::NAN, &[]);
+    let scrape = telemetry.scrape();
+    assert_eq!(value(&scrape, "fees_paid_total"), Some(2.5));
+    assert_eq!(value(&scrape, "trading_telemetry_refused_values_total{instrument=\"fees.paid\"}"), Some(2.0));
+}

@@ -77,7 +77,11 @@ impl Family<'_> {
     pub(super) fn claims(&self) -> impl Iterator<Item = Cow<'_, str>> {
         let samples =
             self.kind.sample_suffixes().iter().map(|suffix| format!("{}{suffix}", self.text_name).into());
-        [Cow::Borrowed(&*self.text_name), Cow::Borrowed(&*self.openmetrics_name)].into_iter().chain(samples)
+        // OpenMetrics keeps `_created` for these whether or not anybody writes it.
+        let created = matches!(self.kind, Type::Counter | Type::Histogram)
+            .then(|| Cow::Owned(format!("{}_created", self.openmetrics_name)));
+        let names = [Cow::Borrowed(&*self.text_name), Cow::Borrowed(&*self.openmetrics_name)];
+        names.into_iter().chain(samples).chain(created)
     }
 
     pub(super) fn is_asked_for(&self, names: Option<&NameFilter>) -> bool {

@@ -11,9 +11,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use opentelemetry::metrics::{
-    AsyncInstrument, AsyncInstrumentBuilder, Callback, Counter, Gauge, Histogram, HistogramBuilder,
-    InstrumentBuilder, InstrumentProvider, Meter, MeterProvider, ObservableCounter, ObservableGauge,
-    ObservableUpDownCounter, UpDownCounter,
+    AsyncInstrument, AsyncInstrumentBuilder, BoundCounter, BoundSyncInstrument, Callback, Counter, Gauge,
+    Histogram, HistogramBuilder, InstrumentBuilder, InstrumentProvider, Meter, MeterProvider,
+    ObservableCounter, ObservableGauge, ObservableUpDownCounter, SyncInstrument, UpDownCounter,
 };
 use opentelemetry::{InstrumentationScope, KeyValue};
 use opentelemetry_sdk::Resource;
@@ -38,13 +38,23 @@ pub(crate) struct ForeignProvider {
     sdk: SdkMeterProvider,
     reader: SharedReader,
     callbacks: Arc<Callbacks>,
+    refused: RefusedBy,
+}
+
+#[derive(Clone)]
+struct RefusedBy(Refused);
+
+impl std::fmt::Debug for RefusedBy {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RefusedBy").finish_non_exhaustive()
+    }
 }
 
 impl ForeignProvider {
-    pub(crate) fn new(resource: Resource) -> Result<Self, OTelSdkError> {
+    pub(crate) fn new(resource: Resource, refused: Refused) -> Result<Self, OTelSdkError> {
         let reader = SharedReader::new()?;
         let sdk = SdkMeterProvider::builder().with_resource(resource).with_reader(reader.clone()).build();
-        Ok(Self { sdk, reader, callbacks: Arc::default() })
+        Ok(Self { sdk, reader, callbacks: Arc::default(), refused: RefusedBy(refused) })
     }
 
     /// Runs the callbacks and collects, in [`DEADLINE`] at the most. An instrument whose callback panics or hangs is
@@ -65,6 +75,7 @@ impl MeterProvider for ForeignProvider {
         Meter::new(Arc::new(Guarded {
             inner: self.sdk.meter_with_scope(scope),
             callbacks: Arc::clone(&self.callbacks),
+            refused: Arc::clone(&self.refused.0),
         }))
     }
 }
@@ -73,6 +84,67 @@ impl MeterProvider for ForeignProvider {
 struct Guarded {
     inner: Meter,
     callbacks: Arc<Callbacks>,
+    refused: Refused,
+}
+
+/// Where refused values of an instrument are counted, by its name.
+pub(crate) type Refused = Arc<dyn Fn(&str) -> BoundCounter<u64> + Send + Sync>;
+
+/// What a counter refuses, which the SDK does not: it would go down.
+struct Refusals {
+    name: String,
+    refused: BoundCounter<u64>,
+    told: Told,
+}
+
+impl Refusals {
+    fn admits(&self, value: f64) -> bool {
+        if value.is_finite() && value >= 0.0 {
+            return true;
+        }
+        self.refused.add(1);
+        self.told.once(|| {
+            tracing::warn!(
+                target: "trading_telemetry",
+                instrument = self.name,
+                value = %value,
+                hint = "add what is 0 or more to a counter; further refusals are counted in trading_telemetry_refused_values_total",
+                "metric_value_refused"
+            );
+        });
+        false
+    }
+}
+
+/// A counter of floats that never goes down.
+struct Rising {
+    inner: Counter<f64>,
+    guard: Arc<Refusals>,
+}
+
+impl SyncInstrument<f64> for Rising {
+    fn measure(&self, value: f64, attributes: &[KeyValue]) {
+        if self.guard.admits(value) {
+            self.inner.add(value, attributes);
+        }
+    }
+
+    fn bind(&self, attributes: &[KeyValue]) -> Box<dyn BoundSyncInstrument<f64> + Send + Sync> {
+        Box::new(BoundRising { inner: self.inner.bind(attributes), guard: Arc::clone(&self.guard) })
+    }
+}
+
+struct BoundRising {
+    inner: BoundCounter<f64>,
+    guard: Arc<Refusals>,
+}
+
+impl BoundSyncInstrument<f64> for BoundRising {
+    fn measure(&self, value: f64) {
+        if self.guard.admits(value) {
+            self.inner.add(value);
+        }
+    }
 }
 
 macro_rules! guarded {
@@ -107,8 +179,17 @@ macro_rules! guarded {
 }
 
 impl InstrumentProvider for Guarded {
+    fn f64_counter(&self, builder: InstrumentBuilder<'_, Counter<f64>>) -> Counter<f64> {
+        let refused = (self.refused)(&builder.name);
+        let mut inner = self.inner.f64_counter(builder.name.clone());
+        inner.description = builder.description;
+        inner.unit = builder.unit;
+        let guard = Arc::new(Refusals { name: builder.name.into_owned(), refused, told: Told::default() });
+        Counter::new(Arc::new(Rising { inner: inner.build(), guard }))
+    }
+
     guarded!(sync
-        u64_counter: Counter<u64>, f64_counter: Counter<f64>,
+        u64_counter: Counter<u64>,
         i64_up_down_counter: UpDownCounter<i64>, f64_up_down_counter: UpDownCounter<f64>,
         u64_gauge: Gauge<u64>, f64_gauge: Gauge<f64>, i64_gauge: Gauge<i64>,
     );
@@ -310,6 +391,11 @@ mod tests {
         meter.u64_observable_gauge(name).with_callback(move |observer| observer.observe(read(), &[])).build();
     }
 
+    fn provider() -> ForeignProvider {
+        let counter = SdkMeterProvider::default().meter("test").u64_counter("refused").build();
+        ForeignProvider::new(Resource::builder_empty().build(), Arc::new(move |_| counter.bind(&[]))).unwrap()
+    }
+
     fn eventually(condition: impl Fn() -> bool) {
         let until = Instant::now() + Duration::from_secs(20);
         while !condition() {
@@ -319,7 +405,7 @@ mod tests {
 
     #[test]
     fn a_callback_that_panics_takes_nobody_with_it_and_heals() {
-        let provider = ForeignProvider::new(Resource::builder_empty().build()).unwrap();
+        let provider = provider();
         let meter = provider.meter("service");
         let calls = AtomicU64::new(0);
         gauge(&meter, "bad", move || {
@@ -334,7 +420,7 @@ mod tests {
 
     #[test]
     fn a_callback_that_blocks_for_ever_is_left_behind() {
-        let provider = ForeignProvider::new(Resource::builder_empty().build()).unwrap();
+        let provider = provider();
         let meter = provider.meter("service");
         let (release, gate) = std::sync::mpsc::channel::<()>();
         let gate = Mutex::new(gate);
@@ -357,7 +443,7 @@ mod tests {
 
     #[test]
     fn a_callback_may_make_an_instrument() {
-        let provider = ForeignProvider::new(Resource::builder_empty().build()).unwrap();
+        let provider = provider();
         let meter = provider.meter("service");
         let inner = meter.clone();
         gauge(&meter, "outer", move || {

@@ -29,6 +29,8 @@ use latch::Waker;
 
 pub(crate) use bound::Distribution;
 pub(crate) use caps::{MAX_FREE_VALUES, MAX_VALUE_BYTES, OTHER};
+#[cfg(test)]
+pub(crate) use foreign::Refused;
 pub(crate) use foreign::{CALLBACK_THREAD, ForeignProvider};
 pub(crate) use groups::Component;
 pub use groups::{Breaker, Execution, Ml, Portfolio, PortfolioSnapshot, Risk, Strategy};

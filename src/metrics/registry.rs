@@ -13,7 +13,7 @@ use opentelemetry_sdk::error::OTelSdkError;
 use opentelemetry_sdk::metrics::{self as sdk, Aggregation, SdkMeterProvider, Stream};
 
 use super::bound::{Amount, Count, Distribution, Level};
-use super::caps::MAX_FREE_VALUES;
+use super::caps::{MAX_FREE_VALUES, MAX_VALUE_BYTES, OTHER};
 use super::catalog::{self, CATALOG, Group, Instrument, Kind};
 use super::reader::SharedReader;
 use super::series::{GroupState, InstrumentState, Recorded, Series};
@@ -33,6 +33,7 @@ pub(crate) struct Registry {
     groups: HashMap<Group, Arc<GroupState>>,
     instruments: Mutex<HashMap<&'static str, Arc<InstrumentState>>>,
     series: Mutex<HashMap<&'static str, SeriesByAttributes>>,
+    foreign_refusals: Mutex<HashMap<String, BoundCounter<u64>>>,
 }
 
 impl Registry {
@@ -62,6 +63,7 @@ impl Registry {
             groups,
             instruments: Mutex::default(),
             series: Mutex::default(),
+            foreign_refusals: Mutex::default(),
         })
     }
 
@@ -162,6 +164,18 @@ impl Registry {
             bound.add(0);
             bound
         })
+    }
+
+    /// Where refused values of an instrument of the service's own are counted: under its name, or under `other` where
+    /// there are too many.
+    pub(crate) fn refusals_of(&self, name: &str) -> BoundCounter<u64> {
+        let mut known = lock(&self.foreign_refusals);
+        let fits = known.len() < MAX_FREE_VALUES / 2 && name.len() <= MAX_VALUE_BYTES;
+        let name = if fits || known.contains_key(name) { name } else { OTHER };
+        let bound = known
+            .entry(name.to_owned())
+            .or_insert_with(|| self.counter(REFUSED).bind(&attributes(REFUSED, &[name])));
+        bound.clone()
     }
 
     fn counter(&self, row: &'static Instrument) -> Counter<u64> {
