@@ -6,10 +6,11 @@ pub mod direct;
 pub(crate) mod engine;
 pub mod evaluation;
 pub mod event;
+pub mod export;
 pub mod incident;
 pub mod message;
 pub mod outbox;
 pub mod rule;
 pub mod silence;
 
-pub use engine::{Alerts, IncidentView};
+pub use engine::{Alerts, IncidentView, test_channel};

@@ -256,7 +256,7 @@ impl AlertSettings {
     }
 
     /// The variables that `channel` waits for.
-    pub(super) fn missing_for(&self, channel: ChannelKind) -> Vec<&'static str> {
+    pub fn missing_for(&self, channel: ChannelKind) -> Vec<&'static str> {
         let needs: &[(bool, &'static str)] = match channel {
             ChannelKind::Log => &[],
             ChannelKind::Slack => &[(self.slack.webhook_url.is_none(), "SLACK_WEBHOOK_URL")],

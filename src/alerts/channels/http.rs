@@ -52,6 +52,7 @@ pub(crate) struct Answer {
 pub(crate) struct Endpoint {
     client: Client,
     url: SecretString,
+    bearer: Option<SecretString>,
 }
 
 impl fmt::Debug for Endpoint {
@@ -69,6 +70,33 @@ impl Endpoint {
         url: SecretString,
         settings: &HttpSettings,
     ) -> Result<Self, ChannelError> {
+        Self::build(channel, url, settings, false)
+    }
+
+    /// One that may be beyond loopback without encryption: its URL is no secret.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::new`].
+    pub(super) fn unencrypted_too(
+        channel: &str,
+        url: SecretString,
+        settings: &HttpSettings,
+    ) -> Result<Self, ChannelError> {
+        Self::build(channel, url, settings, true)
+    }
+
+    /// With a token that each request brings.
+    pub(super) fn with_bearer(self, bearer: Option<SecretString>) -> Self {
+        Self { bearer, ..self }
+    }
+
+    fn build(
+        channel: &str,
+        url: SecretString,
+        settings: &HttpSettings,
+        unencrypted_too: bool,
+    ) -> Result<Self, ChannelError> {
         let refuse = |what| ChannelError::settings(channel, what);
         let parsed =
             Url::parse(url.expose_secret()).map_err(|_| refuse("its URL is not valid, write https://…"))?;
@@ -84,7 +112,7 @@ impl Endpoint {
         match parsed.scheme() {
             "https" => {}
             // Without a certificate to trust no store is read: plain http must work where there is none.
-            "http" if is_loopback(&parsed) => builder = builder.tls_certs_only([]),
+            "http" if unencrypted_too || is_loopback(&parsed) => builder = builder.tls_certs_only([]),
             "http" => return Err(refuse("plain http is for loopback alone, write https://…")),
             _ => return Err(refuse("its URL is not one of https")),
         }
@@ -96,7 +124,7 @@ impl Endpoint {
         let client = builder.build().map_err(|_| {
             refuse("no TLS client can be built, check that the system's root certificates are installed")
         })?;
-        Ok(Self { client, url })
+        Ok(Self { client, url, bearer: None })
     }
 
     /// Posts `json` and reads the answer.
@@ -105,8 +133,11 @@ impl Endpoint {
     ///
     /// When there is no whole answer in time, in words without the URL.
     pub(super) async fn post(&self, json: String) -> Result<Answer, Failure> {
-        let request =
+        let mut request =
             self.client.post(self.url.expose_secret()).header(CONTENT_TYPE, "application/json").body(json);
+        if let Some(bearer) = &self.bearer {
+            request = request.bearer_auth(bearer.expose_secret().trim());
+        }
         self.send(request).await
     }
 

@@ -3,6 +3,7 @@
 //! A channel knows its service's protocol and nothing of queues, retries and pace; those belong to
 //! [`delivery`](super::delivery), which acts on the [`Outcome`].
 
+mod alertmanager;
 mod failure;
 mod http;
 mod log;
@@ -12,8 +13,10 @@ mod telegram;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
+pub use alertmanager::Alertmanager;
 pub use failure::{ChannelError, Failure};
 pub(crate) use http::Endpoint;
 pub use http::HttpSettings;
@@ -22,7 +25,8 @@ pub use slack::Slack;
 pub use telegram::Telegram;
 
 use super::delivery::Pace;
-use super::message::Notice;
+use super::event::Event;
+use super::message::{Notice, Origin};
 
 /// The future of [`Channel::send`].
 pub type Sending<'a> = Pin<Box<dyn Future<Output = Outcome> + Send + 'a>>;
@@ -37,6 +41,12 @@ pub trait Channel: fmt::Debug + Send + Sync {
 
     /// Sends one message, once. Ends by itself: every wait inside has a limit.
     fn send<'a>(&'a self, notice: &'a Notice) -> Sending<'a>;
+
+    /// Takes up the incidents that are open when it comes into use, in a tokio runtime and before the first message. For
+    /// a service that forgets what is not repeated; any other has been told.
+    fn resume(self: Arc<Self>, open: Vec<Event>, origin: &Arc<Origin>) {
+        let _ = (open, origin);
+    }
 }
 
 /// What became of a message, and with it what happens next.

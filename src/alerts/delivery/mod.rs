@@ -29,6 +29,7 @@ use super::outbox::{Health, Opened, Outbox, Table};
 use crate::clock::Clock;
 use entry::Entry;
 use lane::{Lane, Now};
+pub(super) use own::test as test_event;
 use task::Station;
 
 /// A record to be written together with events: the state of an incident, a window of duplicates.

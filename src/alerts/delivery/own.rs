@@ -45,7 +45,7 @@ fn event(kind: EventKind, severity: AlertSeverity, title: String, message: Strin
 }
 
 /// The message of `test_channel`.
-pub(super) fn test(channel: &str, at: Timestamp) -> Event {
+pub(in crate::alerts) fn test(channel: &str, at: Timestamp) -> Event {
     let message = "This is how an alert arrives here. Nothing has happened.".to_owned();
     let mut event = event(EventKind::Test, AlertSeverity::Info, "Test alert".into(), message, at);
     event.metadata.push(("channel".into(), MetadataValue::from(channel)));

@@ -72,7 +72,7 @@ pub struct Routes {
 
 impl Routes {
     /// Whether `channel` gets `event`. Who heard of an incident's worst hears how it went on.
-    pub(super) fn lead_to(&self, channel: &str, event: &Event) -> bool {
+    pub fn lead_to(&self, channel: &str, event: &Event) -> bool {
         if let Some(chosen) = &event.channels {
             return chosen.iter().any(|name| name == channel);
         }

@@ -7,13 +7,14 @@ use std::time::Duration;
 use secrecy::{ExposeSecret as _, SecretString};
 
 use super::Components;
-use crate::alerts::channels::{Channel, ChannelError, HttpSettings, Slack, Telegram};
-use crate::alerts::delivery::{DeliverySettings, Pace, Routes};
+use crate::alerts::channels::{Alertmanager, Channel, ChannelError, HttpSettings, Outcome, Slack, Telegram};
+use crate::alerts::delivery::{DeliverySettings, Pace, Routes, test_event};
 use crate::alerts::evaluation::Tuning;
 use crate::alerts::incident::Limits;
-use crate::alerts::message::Origin;
+use crate::alerts::message::{Notice, Origin};
 use crate::alerts::rule::{RuleErrors, RuleSet};
-use crate::settings::{AlertSettings, ChannelKind, HealthSettings, Route, Settings};
+use crate::clock::{Clock, SystemClock};
+use crate::settings::{AlertSettings, ChannelKind, HealthSettings, HttpUrl, Route, Settings};
 
 /// What the engine is started with.
 #[derive(Debug)]
@@ -119,11 +120,7 @@ impl EngineConfig {
                 ..DeliverySettings::default()
             },
             channels: ChannelSettings { settings: alerts.clone() },
-            http: HttpSettings {
-                connect_timeout: alerts.connect_timeout,
-                request_timeout: alerts.request_timeout,
-                proxy: None,
-            },
+            http: http(alerts),
             interval: alerts.evaluation_interval,
             outbox: alerts.outbox_path(service),
             service: service.to_owned(),
@@ -133,6 +130,35 @@ impl EngineConfig {
                 .clone()
                 .map(|url| Heartbeat { url, interval: alerts.heartbeat_interval }),
         })
+    }
+}
+
+/// Sends a message marked `[TEST]` through a channel of the settings, without a running engine, and waits for its result.
+/// Must be called within a tokio runtime.
+///
+/// # Errors
+///
+/// When the channel is not configured or its settings are wrong, when its service cannot be reached, or refuses.
+pub async fn test_channel(settings: &Settings, service: &str, channel: &str) -> Result<(), ChannelError> {
+    let alerts = &settings.alerts;
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+    let channels = ChannelSettings { settings: alerts.clone() }.build(&http(alerts), &clock)?;
+    let channels = channels.into_iter().find(|known| known.name() == channel);
+    let found = channels.ok_or_else(|| ChannelError::unknown(channel))?;
+    let origin = Origin { service: service.to_owned(), instance: std::process::id().to_string() };
+    let notice = Notice::new(test_event(channel, clock.wall()), Arc::new(origin));
+    let mut outcome = found.send(&notice).await;
+    if outcome == Outcome::Moved {
+        outcome = found.send(&notice).await;
+    }
+    ChannelError::of(channel, outcome).map_or(Ok(()), Err)
+}
+
+fn http(alerts: &AlertSettings) -> HttpSettings {
+    HttpSettings {
+        connect_timeout: alerts.connect_timeout,
+        request_timeout: alerts.request_timeout,
+        proxy: None,
     }
 }
 
@@ -151,7 +177,11 @@ fn policy(settings: &Settings, components: Components) -> Result<Policy, EngineE
 
 impl ChannelSettings {
     /// The channels that the settings name or have secrets for.
-    pub(super) fn build(&self, http: &HttpSettings) -> Result<Vec<Arc<dyn Channel>>, ChannelError> {
+    pub(super) fn build(
+        &self,
+        http: &HttpSettings,
+        clock: &Arc<dyn Clock>,
+    ) -> Result<Vec<Arc<dyn Channel>>, ChannelError> {
         let mut channels: Vec<Arc<dyn Channel>> = Vec::new();
         for kind in self.settings.active_channels() {
             match kind {
@@ -175,7 +205,17 @@ impl ChannelSettings {
                         channels.push(Arc::new(Telegram::new(base, token, chat, http)?.with_pace(pace)));
                     }
                 }
-                ChannelKind::Log | ChannelKind::Alertmanager => {}
+                ChannelKind::Alertmanager => {
+                    let alertmanager = &self.settings.alertmanager;
+                    channels.push(Arc::new(Alertmanager::new(
+                        alertmanager.urls.iter().map(HttpUrl::as_str),
+                        alertmanager.bearer_token.as_ref(),
+                        alertmanager.resend_interval,
+                        http,
+                        Arc::clone(clock),
+                    )?));
+                }
+                ChannelKind::Log => {}
             }
         }
         Ok(channels)

@@ -21,10 +21,13 @@ use std::time::{Duration, Instant};
 
 use opentelemetry_sdk::metrics::data::ResourceMetrics;
 
+use crate::alerts::channels::Channel;
+use crate::alerts::delivery::Routes;
 use crate::alerts::direct::DirectAlert;
 use crate::alerts::evaluation::{Evaluator, Moment, Notice, Outcome, Scope, StoredIncident};
 use crate::alerts::event::Event;
 use crate::alerts::incident::Hours;
+use crate::alerts::message::Origin;
 use crate::clock::Clock;
 use crate::metrics::catalog;
 use crate::metrics::{Metrics, Readings};
@@ -32,6 +35,7 @@ use crate::settings::HealthSettings;
 use samples::{Samples, Taken};
 
 pub(crate) use components::{ComponentFacts, Components};
+pub use config::test_channel;
 pub(crate) use config::{EngineConfig, EngineError, Policy};
 pub use handle::Alerts;
 pub(crate) use offline::Offline;
@@ -147,6 +151,17 @@ impl Core {
         let outcome = pass.finish();
         events.extend(self.conclude(outcome, moment, Some(began.elapsed())));
         events
+    }
+
+    /// Gives channels that come into use the open incidents that go to them.
+    pub(crate) fn resume(&mut self, channels: &[Arc<dyn Channel>], routes: &Routes, origin: &Arc<Origin>) {
+        let moment = self.moment();
+        let open = self.evaluator.restated(moment);
+        for channel in channels {
+            let is_for_it = |event: &&Event| routes.lead_to(channel.name(), event);
+            let own = open.iter().filter(is_for_it).cloned().collect();
+            Arc::clone(channel).resume(own, origin);
+        }
     }
 
     /// Takes alerts that the service sends by itself.

@@ -17,7 +17,7 @@ use crate::server::{Access, Answer, Endpoint, Request, Routes};
 
 const JSON: &str = "application/json";
 
-/// Mounts `GET /alerts` and, where `has_token`, what changes something. Each change is an audit line.
+/// Mounts `GET /alerts`, `GET /alerts/silences` and, where `has_token`, what changes something. Each change is an audit line.
 pub(crate) fn mount(
     routes: Routes,
     alerts: &Alerts,
@@ -28,6 +28,10 @@ pub(crate) fn mount(
     let view = alerts.shared.view.clone();
     let routes = routes.mount(Method::GET, "/alerts", Access::Token, move |_: Request| {
         Answer::new(StatusCode::OK, JSON, view.json())
+    });
+    let view = alerts.shared.view.clone();
+    let routes = routes.mount(Method::GET, "/alerts/silences", Access::Token, move |_: Request| {
+        Answer::new(StatusCode::OK, JSON, view.silences_json())
     });
     if !has_token {
         return routes;

@@ -15,9 +15,10 @@ use super::heartbeat::Heart;
 use super::silences::SilenceSources;
 use super::{Core, owned_rules, view};
 use crate::alerts::channels::HttpSettings;
-use crate::alerts::delivery::{Delivery, Drained, Record};
+use crate::alerts::delivery::{Delivery, Drained, Record, Routes};
 use crate::alerts::evaluation::StoredIncident;
 use crate::alerts::event::{AlertSeverity, Event};
+use crate::alerts::message::Origin;
 use crate::alerts::outbox::{Opened, Outbox, Table};
 use crate::clock::Clock;
 use crate::metrics::{Distribution, Readings};
@@ -48,7 +49,7 @@ pub(crate) fn prepare(
     clock: Arc<dyn Clock>,
     audit_lost: AuditLost,
 ) -> Result<(Alerts, Prepared), EngineError> {
-    let channels = config.channels.build(&config.http)?;
+    let channels = config.channels.build(&config.http, &clock)?;
     let heart = config.heartbeat.as_ref().map(|heartbeat| Heart::new(heartbeat, &config.http)).transpose()?;
     let (alerts, commands) = Alerts::new();
     let shared = Arc::clone(&alerts.shared);
@@ -122,6 +123,8 @@ fn stored_incidents(opened: &Opened) -> Vec<StoredIncident> {
 struct Engine {
     core: Core,
     delivery: Delivery,
+    routes: Routes,
+    origin: Arc<Origin>,
     channels: ChannelSettings,
     http: HttpSettings,
     clock: Arc<dyn Clock>,
@@ -137,15 +140,19 @@ struct Engine {
 }
 
 impl Engine {
-    fn new(prepared: Prepared, core: Core, outbox: Outbox, opened: &Opened) -> (Self, Commands) {
+    fn new(prepared: Prepared, mut core: Core, outbox: Outbox, opened: &Opened) -> (Self, Commands) {
         let Prepared { config, heart, clock, shared, commands, audit_lost, durations, .. } = prepared;
         // They could be built a moment ago.
-        let channels = config.channels.build(&config.http).unwrap_or_default();
+        let channels = config.channels.build(&config.http, &clock).unwrap_or_default();
+        core.resume(&channels, &config.delivery.routes, &config.delivery.origin);
+        let (routes, origin) = (config.delivery.routes.clone(), Arc::clone(&config.delivery.origin));
         let delivery = Delivery::start(config.delivery, channels, outbox, opened, Arc::clone(&clock));
         let stored = opened.contents.of(Table::Incidents).map(|(id, _)| id.to_owned()).collect();
         let mut engine = Self {
             core,
             delivery,
+            routes,
+            origin,
             channels: config.channels,
             http: config.http,
             clock,
@@ -225,8 +232,15 @@ impl Engine {
 
     fn reread_silences(&mut self) {
         if self.silences.reread() {
-            self.core.evaluator.set_silences(self.silences.in_force());
+            self.silence();
         }
+    }
+
+    /// Puts the silences in force.
+    fn silence(&mut self) {
+        let silences = self.silences.in_force();
+        self.shared.view.silenced(&silences);
+        self.core.evaluator.set_silences(silences);
     }
 
     /// Hands on what there is to tell, together with the incidents that it leaves open.
@@ -276,11 +290,11 @@ impl Engine {
             }
             Command::Silence(silence) => {
                 self.silences.add(silence);
-                self.core.evaluator.set_silences(self.silences.in_force());
+                self.silence();
             }
             Command::EndSilence(id, reply) => {
                 let ended = self.silences.end(&id);
-                self.core.evaluator.set_silences(self.silences.in_force());
+                self.silence();
                 let _ = reply.send(ended);
             }
             Command::Slack(webhook) => {
@@ -296,8 +310,9 @@ impl Engine {
     }
 
     fn rebuild(&mut self) {
-        match self.channels.build(&self.http) {
+        match self.channels.build(&self.http, &self.clock) {
             Ok(channels) => {
+                self.core.resume(&channels, &self.routes, &self.origin);
                 self.delivery.replace_channels(channels);
                 self.show();
             }

@@ -11,6 +11,7 @@ use crate::alerts::channels::LogChannel;
 use crate::alerts::delivery::{ChannelStats, DeliveryResult, QueueSnapshot};
 use crate::alerts::evaluation::{Evaluator, Moment};
 use crate::alerts::event::{AlertSeverity, Event, Reason};
+use crate::alerts::silence::Silences;
 use crate::metrics::catalog::{self, Instrument};
 use crate::metrics::{Distribution, Registry};
 
@@ -63,7 +64,7 @@ struct State {
     evaluation_seconds: f64,
     stats: Vec<Arc<ChannelStats>>,
     queues: Vec<(&'static str, QueueSnapshot)>,
-    silences: Vec<String>,
+    silences: Silences,
 }
 
 /// The engine's face: written after each evaluation, read by scrapes and people.
@@ -120,7 +121,7 @@ impl View {
             .map(|(rule, state)| (rule.name.clone(), state.value))
             .collect();
         let open_by_severity = evaluator.open_by_severity();
-        let silences = evaluator.silences_mut().iter().map(|silence| silence.id.clone()).collect();
+        let silences = evaluator.silences_mut().clone();
         let mut shown = self.lock();
         shown.open = open;
         shown.rules = rules;
@@ -148,6 +149,29 @@ impl View {
         let mut state = self.lock();
         state.stats = channels;
         state.queues = queues;
+    }
+
+    /// Shows the silences that are in force from now on.
+    pub(super) fn silenced(&self, silences: &Silences) {
+        self.lock().silences = silences.clone();
+    }
+
+    /// The body of `/alerts/silences`.
+    pub(super) fn silences_json(&self) -> String {
+        let silences = self.lock().silences.clone();
+        let silences: Vec<_> = silences
+            .iter()
+            .map(|silence| {
+                serde_json::json!({
+                    "id": silence.id,
+                    "rule": silence.rule,
+                    "labels": silence.matchers.iter().map(ToString::to_string).collect::<Vec<_>>(),
+                    "until": silence.until,
+                    "comment": silence.comment,
+                })
+            })
+            .collect();
+        serde_json::json!({ "silences": silences }).to_string()
     }
 
     /// The open incidents.
@@ -207,7 +231,7 @@ impl View {
             "recent": recent,
             "rules": rules,
             "channels": channels,
-            "silences": shown.silences,
+            "silences": shown.silences.iter().map(|silence| &silence.id).collect::<Vec<_>>(),
             "evaluation_duration_seconds": shown.evaluation_seconds,
         })
         .to_string()

@@ -32,8 +32,8 @@ pub use outcome::{Notice, OpenIncident, Outcome, RuleState, StoredIncident};
 pub use sample::{LabelSet, Measured, Origin, Recorded, Sample};
 
 use super::direct::{Deduplicator, DirectAlert};
-use super::event::{AlertSeverity, Event};
-use super::incident::{Hours, Limits, Now};
+use super::event::{AlertSeverity, Event, EventKind};
+use super::incident::{Hours, Limits, Now, Transition};
 use super::rule::{Rule, RuleSet};
 use super::silence::Silences;
 use join::Held;
@@ -218,6 +218,21 @@ impl Evaluator {
     pub fn open(&self, moment: Moment) -> impl Iterator<Item = OpenIncident<'_>> {
         let now = self.timeline.at(moment.monotonic);
         self.metrics.iter().flat_map(move |metric| metric.open(now))
+    }
+
+    /// The open incidents as they would be told now, for those who forget what is not repeated.
+    pub fn restated(&self, moment: Moment) -> Vec<Event> {
+        let restate = |open: OpenIncident<'_>| {
+            let transition = Transition {
+                kind: EventKind::Reminded,
+                incident: open.incident.clone(),
+                severity: open.incident.severity?,
+                duration: open.duration,
+                reason: open.incident.reason,
+            };
+            Some(render::event(open.rule, open.labels, transition, moment.wall, open.is_muted))
+        };
+        self.open(moment).filter_map(restate).collect()
     }
 
     /// How many incidents are open at each severity: info, warning, critical.

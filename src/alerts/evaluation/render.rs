@@ -142,8 +142,8 @@ impl Fill for Filling<'_> {
         out.push_str(&text);
     }
 
-    fn label(&self, name: &str) -> &str {
-        self.labels.iter().find(|(label, _)| label == name).map_or("", |(_, value)| value)
+    fn label(&self, name: &str, out: &mut String) {
+        out.push_str(self.labels.iter().find(|(label, _)| label == name).map_or("", |(_, value)| value));
     }
 }
 

@@ -221,6 +221,13 @@ fn lasted(duration: Duration) -> String {
     if shown.is_empty() { "0 s".into() } else { shown.join(" ") }
 }
 
+/// The metadata in plain lines, for a channel whose service lays messages out itself.
+pub(crate) fn details(notice: &Notice) -> String {
+    let lines: Vec<String> =
+        facts(notice).iter().map(|fact| format!("{}: {}", fact.key, fact.value)).collect();
+    lines.join("\n")
+}
+
 /// A message in one short piece of plain text, for a channel that refused the other one.
 pub(super) fn plain(notice: &Notice, dialect: Dialect) -> String {
     const LONGEST: usize = 400;

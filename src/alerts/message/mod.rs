@@ -13,6 +13,7 @@ mod text;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub(crate) use layout::details;
 pub use slack::slack_payload;
 pub use story::{Moment, Story};
 pub use telegram::telegram_payload;

@@ -60,6 +60,11 @@ impl Story {
         }
     }
 
+    /// Whether it has not been told that the incident began.
+    pub(crate) fn begins_with_opening(&self) -> bool {
+        self.moments.first().is_some_and(|moment| moment.kind == EventKind::Opened)
+    }
+
     /// `opened 10:01:02, critical 10:01:05, resolved 10:01:40, worst 8.4 %`; `None` of a single moment.
     pub(super) fn in_words(&self, event: &Event) -> Option<String> {
         let (first, last) = (self.moments.first()?, self.moments.last()?);

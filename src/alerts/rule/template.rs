@@ -26,8 +26,8 @@ enum Part {
 pub(crate) trait Fill {
     /// The text of a placeholder, appended to `out`.
     fn name(&self, name: &str, out: &mut String);
-    /// The value of a label; empty where the series lacks it.
-    fn label(&self, name: &str) -> &str;
+    /// The value of a label, appended to `out`; nothing where the series lacks it.
+    fn label(&self, name: &str, out: &mut String);
 }
 
 impl Template {
@@ -86,7 +86,7 @@ impl Template {
             match part {
                 Part::Text(text) => out.push_str(text),
                 Part::Name(name) => fill.name(name, &mut out),
-                Part::Label(name) => out.push_str(fill.label(name)),
+                Part::Label(name) => fill.label(name, &mut out),
             }
         }
         out

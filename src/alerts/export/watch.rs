@@ -1,0 +1,115 @@
+//! What only a second pair of eyes can see: that the first one is closed.
+
+use std::time::Duration;
+
+use crate::alerts::event::AlertSeverity::{self, Critical, Warning};
+
+/// A rule on what watches.
+pub(super) struct Watch {
+    pub(super) name: &'static str,
+    pub(super) severity: AlertSeverity,
+    pub(super) expression: &'static str,
+    pub(super) hold: Duration,
+    pub(super) keep_firing: Duration,
+    pub(super) title: &'static str,
+    pub(super) message: &'static str,
+}
+
+const fn seconds(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+pub(super) const WATCHES: &[Watch] = &[
+    Watch {
+        name: "process_down",
+        severity: Critical,
+        expression: "up{job=~\"alpha-oracle-.*\"} == 0",
+        // Two scrapes: one that fails is no dead process.
+        hold: seconds(30),
+        keep_firing: seconds(60),
+        title: "Process Down: {{ $labels.job }}",
+        message: "{{ $labels.instance }} answers no scrape: its metrics, and the alerts that it would send, are missing",
+    },
+    Watch {
+        name: "process_missing",
+        severity: Critical,
+        expression: "absent(trading_system_info)",
+        hold: seconds(60),
+        keep_firing: seconds(60),
+        title: "No Trading Process",
+        message: "No process of the trading system is scraped at all",
+    },
+    Watch {
+        name: "process_restarting",
+        severity: Warning,
+        expression: "changes(process_start_time_seconds{job=~\"alpha-oracle-.*\"}[15m]) > 2",
+        hold: seconds(0),
+        keep_firing: seconds(300),
+        title: "Process Restarts: {{ $labels.job }}",
+        message: "{{ $labels.instance }} started {{ $value }} times within 15 minutes",
+    },
+    Watch {
+        name: "scrape_failing",
+        severity: Warning,
+        expression: "avg_over_time(up{job=~\"alpha-oracle-.*\"}[10m]) < 0.9 and up == 1",
+        hold: seconds(120),
+        keep_firing: seconds(300),
+        title: "Scrapes Fail: {{ $labels.job }}",
+        message: "{{ $labels.instance }} answered only a part of the scrapes of 10 minutes ({{ $value }})",
+    },
+    Watch {
+        name: "engine_missing",
+        severity: Critical,
+        expression: "up{job=\"alpha-oracle-metrics\"} == 1 unless on (job, instance) trading_alert_evaluation_duration_seconds",
+        hold: seconds(60),
+        keep_firing: seconds(60),
+        title: "Alert Engine Missing",
+        message: "{{ $labels.instance }} runs without evaluating its alert rules: look for metrics_and_alerts_disabled in its log",
+    },
+    Watch {
+        name: "engine_stuck",
+        severity: Critical,
+        // The duration of an evaluation is never twice the same for minutes.
+        expression: "changes(trading_alert_evaluation_duration_seconds[3m]) == 0\nand count_over_time(trading_alert_evaluation_duration_seconds[3m]) > 3",
+        hold: seconds(60),
+        keep_firing: seconds(60),
+        title: "Alert Engine Stuck",
+        message: "{{ $labels.instance }} has not evaluated its alert rules for minutes: nobody would be told of anything",
+    },
+    Watch {
+        name: "engine_blind",
+        severity: Warning,
+        expression: "trading_alert_rule_state == -1",
+        hold: seconds(900),
+        keep_firing: seconds(0),
+        title: "Alert Rule Blind: {{ $labels.rule }}",
+        message: "{{ $labels.instance }} has nothing to judge the rule {{ $labels.rule }} by: its metric is not recorded, stale or invalid",
+    },
+    Watch {
+        name: "engine_partly_blind",
+        severity: Warning,
+        expression: "increase(trading_telemetry_foreign_collect_failures_total[10m]) > 0",
+        hold: seconds(0),
+        keep_firing: seconds(300),
+        title: "Alert Engine Partly Blind",
+        message: "{{ $labels.instance }} cannot collect the service's own instruments: the rules on them are blind",
+    },
+    Watch {
+        name: "engine_channel_down",
+        severity: Critical,
+        expression: "trading_alert_channel_up == 0",
+        hold: seconds(300),
+        keep_firing: seconds(60),
+        title: "Alert Channel Down: {{ $labels.channel }}",
+        message: "{{ $labels.instance }} has not reached {{ $labels.channel }} for 5 minutes",
+    },
+    Watch {
+        name: "engine_unsent",
+        severity: Critical,
+        expression: "trading_alert_oldest_unsent_seconds > 300",
+        hold: seconds(0),
+        keep_firing: seconds(60),
+        title: "Alerts Unsent: {{ $labels.channel }}",
+        message: "An alert has waited {{ $value }} s for {{ $labels.channel }} at {{ $labels.instance }}",
+    },
+];
