@@ -50,12 +50,24 @@ fetch() { # PACKAGE
     done
 }
 
-wrap() { # PROGRAM FILE
+# Debian's Alertmanager does not start without the templates of its package at their absolute path. A copy looks for
+# them in its working folder, so it takes absolute paths alone.
+relocate() { # FILE FOLDER COPY
+    local here
+    here=$(printf '%*s' ${#2} '' | sed 's|  |./|g; s| |/|')
+    LC_ALL=C sed "s|$2|$here|g" "$1" >"$3" && chmod +x "$3"
+}
+
+wrap() { # PROGRAM FILE [FOLDER]
     mkdir -p "$TOOLS/bin"
     local libraries
     libraries=$(find "$TOOLS/root" -maxdepth 3 -type d -path '*/lib/*-linux-gnu' -printf '%p:')
     # shellcheck disable=SC2016 # expands when the wrapper runs
-    printf '#!/bin/sh\nLD_LIBRARY_PATH=%q${LD_LIBRARY_PATH:-} exec %q "$@"\n' "$libraries" "$2" >"$TOOLS/bin/$1.new"
+    {
+        printf '#!/bin/sh\n'
+        [ -z "${3:-}" ] || printf 'cd %q || exit\n' "$3"
+        printf 'LD_LIBRARY_PATH=%q${LD_LIBRARY_PATH:-} exec %q "$@"\n' "$libraries" "$2"
+    } >"$TOOLS/bin/$1.new"
     chmod +x "$TOOLS/bin/$1.new"
     mv "$TOOLS/bin/$1.new" "$TOOLS/bin/$1"
 }
@@ -75,6 +87,12 @@ provide() { # PROGRAM
         fetch "$package" || { echo "$1: fetching Debian's package $package failed"; return 1; }
         file=$(compgen -G "$TOOLS/root/$path" | sort -V | tail -n 1) ||
             { echo "$1 is not in Debian's package $package"; return 1; }
+        if [ "$1" = alertmanager ]; then
+            local templates=/usr/share/prometheus/alertmanager
+            relocate "$file" "$templates" "$file.relocated"
+            wrap "$1" "$file.relocated" "$TOOLS/root$templates"
+            return
+        fi
     fi
     wrap "$1" "$file"
 }

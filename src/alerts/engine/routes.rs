@@ -100,16 +100,38 @@ struct EndSilence(Alerts);
 impl Endpoint for EndSilence {
     fn answer(&self, request: Request) -> Pin<Box<dyn Future<Output = Answer> + Send + '_>> {
         Box::pin(async move {
-            if !self.0.end_silence(&request.rest).await {
+            let id = decoded(&request.rest);
+            if !self.0.end_silence(&id).await {
                 return Answer::plain(
                     StatusCode::NOT_FOUND,
                     "no such silence was added here; those of the file end there",
                 );
             }
-            tracing::info!(target: AUDIT_TARGET, silence = request.rest, "alert_silence_ended");
+            tracing::info!(target: AUDIT_TARGET, silence = id, "alert_silence_ended");
             Answer::plain(StatusCode::OK, "ended")
         })
     }
+}
+
+/// A part of a path as it was meant: an id may hold what a path cannot.
+fn decoded(part: &str) -> String {
+    let mut bytes = Vec::with_capacity(part.len());
+    let mut rest = part.as_bytes();
+    while let Some((&byte, after)) = rest.split_first() {
+        let hex = after.get(..2).filter(|_| byte == b'%').and_then(|hex| std::str::from_utf8(hex).ok());
+        let code = hex.filter(|hex| hex.bytes().all(|digit| digit.is_ascii_hexdigit()));
+        match code.and_then(|code| u8::from_str_radix(code, 16).ok()) {
+            Some(code) => {
+                bytes.push(code);
+                rest = &after[2..];
+            }
+            None => {
+                bytes.push(byte);
+                rest = after;
+            }
+        }
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 struct TestChannel(Alerts);
