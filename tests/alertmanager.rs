@@ -1,4 +1,11 @@
 //! The channel `alertmanager` against a server that takes notes, and against real Alertmanagers.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stderr,
+    clippy::format_push_string,
+    reason = "a test fails by it"
+)]
 
 #[path = "support/alerts.rs"]
 mod alerts;

@@ -1,4 +1,5 @@
 //! The command-line tool, as a person and a script call it.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by it")]
 #![cfg(feature = "cli")]
 
 #[path = "support/fake.rs"]

@@ -1,4 +1,5 @@
 //! The committed rule file, unit tests and Alertmanager configuration are what the rules and settings make of them.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by it")]
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -94,7 +94,7 @@ impl Alertmanager {
 
     /// Posts `alerts` to every member. Accepted is what one of them has: a cluster tells people once.
     async fn post(&self, alerts: &[Alert]) -> Outcome {
-        let body = serde_json::Value::from_iter(alerts.iter().map(Alert::json)).to_string();
+        let body = alerts.iter().map(Alert::json).collect::<serde_json::Value>().to_string();
         let mut posts = JoinSet::new();
         for index in 0..self.members.len() {
             let (members, body) = (Arc::clone(&self.members), body.clone());
@@ -103,14 +103,11 @@ impl Alertmanager {
         let mut best: Option<Outcome> = None;
         loop {
             let limit = if best == Some(Outcome::Accepted) { STRAGGLERS } else { Duration::MAX };
-            match tokio::time::timeout(limit, posts.join_next()).await {
-                Ok(Some(Ok(outcome))) => {
-                    if best.as_ref().is_none_or(|best| rank(&outcome) < rank(best)) {
-                        best = Some(outcome);
-                    }
-                }
-                Ok(Some(Err(_))) => {}
-                Ok(None) | Err(_) => break,
+            let Ok(Some(joined)) = tokio::time::timeout(limit, posts.join_next()).await else { break };
+            if let Ok(outcome) = joined
+                && best.as_ref().is_none_or(|best| rank(&outcome) < rank(best))
+            {
+                best = Some(outcome);
             }
         }
         best.unwrap_or_else(|| Outcome::TryAgain(Failure::new("no answer")))
@@ -181,21 +178,17 @@ impl Member {
             Outcome::TryAgain(failure) | Outcome::Reformat(failure) | Outcome::Dead(failure) => Some(failure),
             _ => None,
         };
-        if self.is_failing.swap(failure.is_some(), Ordering::Relaxed) != failure.is_some() {
-            match failure {
-                Some(reason) => tracing::warn!(
-                    target: "trading_telemetry",
-                    member = self.number,
-                    %reason,
-                    hint = "the others of alerts.alertmanager.urls are posted to all the same",
-                    "alertmanager_member_failing"
-                ),
-                None => tracing::info!(
-                    target: "trading_telemetry",
-                    member = self.number,
-                    "alertmanager_member_recovered"
-                ),
-            }
+        let was_failing = self.is_failing.swap(failure.is_some(), Ordering::Relaxed);
+        if let (false, Some(reason)) = (was_failing, failure) {
+            tracing::warn!(
+                target: "trading_telemetry",
+                member = self.number,
+                %reason,
+                hint = "the others of alerts.alertmanager.urls are posted to all the same",
+                "alertmanager_member_failing"
+            );
+        } else if was_failing && failure.is_none() {
+            tracing::info!(target: "trading_telemetry", member = self.number, "alertmanager_member_recovered");
         }
         outcome
     }

@@ -1,5 +1,7 @@
 //! A rule's parts in `PromQL`.
 
+use std::fmt::Write as _;
+
 use super::label_name;
 use super::yaml::duration;
 use crate::alerts::event::{AlertSeverity, Comparison};
@@ -16,9 +18,9 @@ pub(super) fn record(rule: &Rule) -> String {
     let mut name = String::from("trading_rule:");
     for c in rule.name.chars() {
         if c.is_ascii_alphanumeric() || c == '_' {
-            name.push(c)
+            name.push(c);
         } else {
-            name.push_str(&format!("_{:x}", u32::from(c)))
+            let _ = write!(name, "_{:x}", u32::from(c));
         }
     }
     name
@@ -61,11 +63,11 @@ pub(super) fn level(rule: &Rule, severity: AlertSeverity, level: &Level, patienc
     let mut expression = format!("{record} {} {}", rule.comparison, level.level);
     if let Some(recovers) = level.recovers {
         let not_over = if rule.comparison.is_upward() { Comparison::Above } else { Comparison::Below };
-        expression += &format!("\nor ({record} {not_over} {recovers} and {firing})");
+        let _ = write!(expression, "\nor ({record} {not_over} {recovers} and {firing})");
     }
     let memory = if rule.missing.policy == MissingPolicy::Resolve { patience } else { MEMORY };
     // A series that vanished has not recovered.
-    expression += &format!("\nor (last_over_time({record}[{memory}]) and {firing} unless {record})");
+    let _ = write!(expression, "\nor (last_over_time({record}[{memory}]) and {firing} unless {record})");
     expression
 }
 

@@ -28,7 +28,7 @@ pub fn prometheus_rules(rules: &RuleSet, check_interval: Duration) -> String {
     }
     out.push_str("\n  - name: trading-telemetry-watch\n    rules:\n");
     for watch in WATCHES {
-        let _ = write!(out, "      - alert: {}\n", watch.name);
+        let _ = writeln!(out, "      - alert: {}", watch.name);
         block(&mut out, 8, "expr", watch.expression);
         times(&mut out, watch.hold, watch.keep_firing);
         let _ = writeln!(out, "        labels: {{severity: {}, origin: prometheus}}", watch.severity);

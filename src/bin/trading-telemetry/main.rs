@@ -85,7 +85,7 @@ fn run(arguments: &Arguments, output: &Output) -> Result<ExitCode, Failure> {
         Command::Completions { shell } => {
             let mut text = Vec::new();
             clap_complete::generate(*shell, &mut Arguments::command(), "trading-telemetry", &mut text);
-            output.text(&String::from_utf8_lossy(&text))?;
+            output::write(&String::from_utf8_lossy(&text))?;
             Ok(ExitCode::SUCCESS)
         }
     }

@@ -64,17 +64,17 @@ impl Output {
         json: impl FnOnce() -> Value,
         text: impl FnOnce() -> String,
     ) -> Result<(), Failure> {
-        if self.json { self.text(&format!("{:#}\n", json())) } else { self.text(&text()) }
+        if self.json { write(&format!("{:#}\n", json())) } else { write(&text()) }
     }
+}
 
-    /// Writes text.
-    pub(crate) fn text(&self, text: &str) -> Result<(), Failure> {
-        let mut out = std::io::stdout().lock();
-        match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-            // Whoever reads has read enough, as `head` does.
-            Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
-            written => written.map_err(|error| Failure::wrong(format!("cannot write: {error}"))),
-        }
+/// Writes text to standard output.
+pub(crate) fn write(text: &str) -> Result<(), Failure> {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        // Whoever reads has read enough, as `head` does.
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+        written => written.map_err(|error| Failure::wrong(format!("cannot write: {error}"))),
     }
 }
 

@@ -1,5 +1,6 @@
 //! `rules`: the table in force.
 
+use std::fmt::Write as _;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -35,13 +36,13 @@ fn level(rule: &Rule, level: Option<&Level>) -> String {
     let unit = if rule.unit.is_empty() { String::new() } else { format!(" {}", rule.unit) };
     let mut text = format!("{} {}{unit}", rule.comparison, level.level);
     if !level.hold.is_zero() {
-        text += &format!(" for {}", seconds(level.hold));
+        let _ = write!(text, " for {}", seconds(level.hold));
     }
     if let Some(recovers) = level.recovers {
-        text += &format!(", over at {recovers}{unit}");
+        let _ = write!(text, ", over at {recovers}{unit}");
     }
     if !level.keep_firing.is_zero() {
-        text += &format!(", over after {}", seconds(level.keep_firing));
+        let _ = write!(text, ", over after {}", seconds(level.keep_firing));
     }
     text
 }
@@ -75,7 +76,9 @@ fn text(rules: &RuleSet) -> String {
     let mut rows: Vec<Vec<String>> = rules.iter().map(|rule| row(rule)).collect();
     if rows.iter().all(|row| row[2].is_empty()) {
         heads.remove(2);
-        rows.iter_mut().for_each(|row| drop(row.remove(2)));
+        for row in &mut rows {
+            row.remove(2);
+        }
     }
     table(&heads, &rows)
 }

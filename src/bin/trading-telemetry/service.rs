@@ -14,7 +14,7 @@ use crate::sources::SourceArgs;
 /// Which running service is asked.
 #[derive(Debug, clap::Args)]
 pub(crate) struct ServiceArgs {
-    /// Its address, such as http://127.0.0.1:8001; by default that of the settings.
+    /// Its address, such as `http://127.0.0.1:8001`; by default that of the settings.
     #[arg(long, value_name = "URL")]
     url: Option<String>,
 }

@@ -11,10 +11,10 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 use trading_telemetry::alerts::evaluation::{Evaluator, Measured, Moment, Recorded, Sample, Scope, Tuning};
-use trading_telemetry::alerts::event::{AlertSeverity, Event, EventKind};
+use trading_telemetry::alerts::event::{AlertSeverity, Event, EventKind, Reason};
 use trading_telemetry::alerts::incident::{Hours, Limits};
 use trading_telemetry::alerts::rule::{RuleSet, Sampling};
-use trading_telemetry::settings::{Route, Settings};
+use trading_telemetry::settings::{ChannelKind, Route, Settings};
 
 use crate::output::{Failure, Output, note, table};
 use crate::sources::{SourceArgs, rules};
@@ -28,7 +28,7 @@ pub(crate) struct Args {
     /// The file of rules, over the built-in ones; `built-in` for those alone.
     rules: PathBuf,
     /// The past: a column of times (RFC 3339, a date, or seconds since 1970), and one for each series, headed like
-    /// 'trading_component_up{component="broker"}'. An empty cell records nothing.
+    /// `trading_component_up{component="broker"}`. An empty cell records nothing.
     #[arg(long, value_name = "FILE")]
     csv: PathBuf,
     /// Shows every change, also those that no channel but the log is told of.
@@ -177,7 +177,7 @@ fn channels(settings: &Settings, event: &Event) -> Vec<&'static str> {
                 .iter()
                 .any(|severity| route(*severity).includes(*channel)),
         })
-        .map(|channel| channel.as_str())
+        .map(ChannelKind::as_str)
         .collect()
 }
 
@@ -199,7 +199,7 @@ fn as_json(told: &[(&Event, Vec<&'static str>)]) -> serde_json::Value {
             "title": event.title,
             "message": event.message,
             "value": event.value,
-            "reason": event.reason.map(|reason| reason.as_str()),
+            "reason": event.reason.map(Reason::as_str),
             "channels": channels,
         })
     };
