@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 pub(crate) trait Signal: Send + Sync {
     /// Its name in the report.
     fn name(&self) -> &'static str;
-    /// Whether the others have something to leave with it on their way out: the log.
+    /// Whether the others have something to leave with it on their way out: the log, and its export.
     fn is_last(&self) -> bool {
         false
     }
@@ -125,7 +125,7 @@ impl fmt::Display for ShutdownError {
 impl std::error::Error for ShutdownError {}
 
 /// How much of the deadline is kept for those that are last.
-const LAST: f64 = 0.2;
+const LAST: f64 = 0.4;
 
 /// Shuts all signals down at once, those that are last after the others, and waits for them until the deadline, never
 /// longer.

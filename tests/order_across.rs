@@ -65,7 +65,7 @@ fn line(folder: &Path, service: &str, event: &str) -> Option<Value> {
 }
 
 fn eventually(what: &str, condition: impl Fn() -> bool) {
-    let until = Instant::now() + Duration::from_secs(60);
+    let until = Instant::now() + Duration::from_mins(1);
     while !condition() {
         assert!(Instant::now() < until, "{what}: not within a minute");
         std::thread::sleep(Duration::from_millis(20));

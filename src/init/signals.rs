@@ -93,6 +93,10 @@ impl Signal for ExportSignal {
         }
     }
 
+    fn is_last(&self) -> bool {
+        true
+    }
+
     fn flush(&self, deadline: Duration) -> bool {
         self.export.otlp.flush(deadline).of(self.signal).waiting == 0
     }
