@@ -6,9 +6,6 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
-/// Written by `trading-telemetry export`.
-const EXPORTED: [&str; 2] = ["config/rules", "config/alertmanager.yml"];
-
 /// Where each program listens, by its image.
 const PORTS: [(&str, u16); 5] = [
     ("prom/prometheus", 9090),
@@ -64,10 +61,7 @@ fn every_mounted_file_exists_and_is_read_only() {
                 .try_into()
                 .unwrap_or_else(|_| panic!("{name}: {volume}"));
             assert_eq!(mode, "ro", "{name}: {file}");
-            assert!(
-                root().join(file).exists() || EXPORTED.contains(&file),
-                "{name} mounts {file}, which is not there"
-            );
+            assert!(root().join(file).exists(), "{name} mounts {file}, which is not there");
         }
     }
 }
