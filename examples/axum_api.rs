@@ -6,6 +6,7 @@
 //! curl http://127.0.0.1:8000/orders/abc123
 //! curl http://127.0.0.1:8000/metrics      # health and trading_system_info: the rest is on :8001
 //! ```
+#![expect(clippy::print_stdout, reason = "an example talks to a person")]
 
 use std::time::Duration;
 

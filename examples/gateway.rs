@@ -1,6 +1,7 @@
 //! The first of two processes that an order crosses: sends one to the executor over HTTP, and ends.
 //!
 //! Start `executor` first; see there.
+#![expect(clippy::print_stdout, reason = "an example talks to a person")]
 
 use std::error::Error;
 

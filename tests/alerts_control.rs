@@ -1,5 +1,9 @@
 //! What an operator does with the alerts of a running service, and what a start refuses.
-#![expect(clippy::unwrap_used, reason = "a service of a test that cannot go on fails, and the test with it")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a service of a test that cannot go on fails, and the test with it"
+)]
 
 #[path = "support/desk.rs"]
 mod desk;
@@ -123,7 +127,7 @@ fn a_silence_from_each_source_mutes_messages_until_it_ends() {
             (shown(port)["open"].as_array().unwrap().len() == number).then_some(())
         });
     };
-    let mut muted_round = |running: &mut process::Running| {
+    let muted_round = |running: &mut process::Running| {
         running.tell("psi 0.15");
         open(1);
         running.tell("psi 0.01");

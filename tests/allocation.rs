@@ -27,7 +27,7 @@ fn no_recording_call_allocates() {
             metrics.risk().check(*result);
         }
         metrics.risk().pdt_trades_used(round % 4);
-        metrics.risk().kill_switch(round % 2 == 0);
+        metrics.risk().kill_switch(round.is_multiple_of(2));
         metrics.risk().circuit_breakers_tripped(round % 3);
         breaker.set(round % 2 == 1);
         metrics.execution().fill_latency_ms(value * 100.0);

@@ -154,7 +154,7 @@ fn a_check_is_never_started_beside_itself() {
     struct Slow(Arc<AtomicUsize>, Arc<AtomicUsize>);
 
     impl HealthCheck for Slow {
-        fn component(&self) -> &str {
+        fn component(&self) -> &'static str {
             "slow"
         }
         fn timeout(&self) -> Option<Duration> {
@@ -227,9 +227,9 @@ fn without_a_result_for_three_intervals_a_component_is_stale_and_nothing_is_read
     let telemetry = TestTelemetry::new();
     let health = telemetry.health();
     let check = Check::new("vault", || async { Ok::<(), String>(()) }).critical(true);
-    health.add(check.interval(Duration::from_secs(600)).timeout(Duration::from_secs(1)));
+    health.add(check.interval(Duration::from_mins(10)).timeout(Duration::from_secs(1)));
     eventually("it is up", || is_up(health, "vault"));
-    telemetry.clock().advance(Duration::from_secs(1800));
+    telemetry.clock().advance(Duration::from_mins(30));
     assert!(health.is_ready());
     telemetry.clock().advance(Duration::from_secs(1));
     assert_eq!(health.component("vault").unwrap().status, Status::Stale);

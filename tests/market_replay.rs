@@ -1,5 +1,5 @@
 //! The replay as a person runs it.
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a helper of tests fails as a test does")]
+#![expect(clippy::unwrap_used, reason = "a helper of tests fails as a test does")]
 
 #[path = "support/fake.rs"]
 mod fake;

@@ -78,6 +78,7 @@ impl Recorder {
         self.telemetry.order(&id).symbol(book.symbol).strategy(book.strategy).span(stage).entered()
     }
 
+    #[expect(clippy::redundant_closure_for_method_calls, reason = "the method alone is for one lifetime")]
     pub(crate) fn order_submitted(&self, order: &Order) {
         self.audit(order, |order| order.submitted());
     }
@@ -170,6 +171,7 @@ impl Recorder {
         }
     }
 
+    #[expect(clippy::unused_self, reason = "every fact is told to the recorder")]
     pub(crate) fn model_retrained(&self, accuracy: Option<f64>) {
         tracing::info!(accuracy, "model_retrained");
     }

@@ -2,7 +2,12 @@
 //!
 //! It lives on a thread with a runtime of its own, so that a test that pauses time does not stop it.
 
-#![allow(dead_code, unreachable_pub, reason = "shared by test binaries, each of which uses its own part")]
+#![allow(
+    clippy::expect_used,
+    dead_code,
+    unreachable_pub,
+    reason = "shared by test binaries, each of which uses its own part"
+)]
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
