@@ -91,10 +91,6 @@ impl Story {
         words.filter_map(move |word| word.strip_prefix(field)?.strip_prefix('='))
     }
 
-    fn numbers(&self, field: &str) -> Vec<f64> {
-        self.values(field).map(|text| text.parse().unwrap()).collect()
-    }
-
     /// A series at the end of each day.
     fn series(&self, name: &str) -> Vec<f64> {
         let value = |scrape: &String| {
@@ -172,7 +168,7 @@ fn each_order_is_submitted_first_and_has_one_final_status() {
 #[test]
 fn day_trades_come_to_the_limit_and_never_beyond_it() {
     let story = live_through_everything();
-    let used = story.numbers("day_trades_used");
+    let used = story.series("trading_pdt_trades_used");
     assert_eq!(used.iter().copied().fold(0.0, f64::max), f64::from(DayTrades::LIMIT));
     assert!(used.iter().filter(|used| **used >= 2.0).count() >= 5);
 }
