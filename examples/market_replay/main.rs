@@ -6,6 +6,10 @@
 //! from them, and the times between signal and fill are simulated by a seeded generator. Each run does the same.
 
 #![expect(clippy::cast_precision_loss, reason = "counts of days, scores and shares are far below 2^52")]
+#![cfg_attr(
+    test,
+    expect(clippy::float_cmp, reason = "prices read from the file and sums of them come out exactly")
+)]
 
 mod account;
 mod arguments;
