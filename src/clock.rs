@@ -6,6 +6,8 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
+use crate::lock::lock;
+
 /// A source of time.
 pub trait Clock: Send + Sync + std::fmt::Debug {
     /// Time since a fixed but arbitrary point; never goes back.
@@ -68,7 +70,7 @@ impl ManualClock {
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, (Duration, Timestamp)> {
-        self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        lock(&self.state)
     }
 }
 

@@ -5,7 +5,9 @@ pub mod audit;
 pub mod clock;
 mod exposition;
 pub mod health;
+mod hint;
 mod init;
+mod lock;
 pub mod logs;
 pub mod metrics;
 pub mod orders;
@@ -17,6 +19,7 @@ pub mod settings;
 mod shutdown;
 mod telemetry;
 pub mod testing;
+mod told;
 
 pub use exposition::Families;
 pub use health::{Health, HealthCheck};

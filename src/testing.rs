@@ -1,7 +1,7 @@
 //! Telemetry for tests: everything works, nothing is global, no port, no file, no network, and time stands still until
 //! the test moves it. Any number of them run in parallel.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use jiff::Timestamp;
 use opentelemetry_sdk::Resource;
@@ -17,6 +17,7 @@ use crate::clock::{Clock, ManualClock};
 use crate::exposition::{Families, Format, Renderer, Selection};
 use crate::health::HealthConfig;
 use crate::init::{routes, scraper};
+use crate::lock::lock;
 use crate::metrics::MetricsConfig;
 use crate::metrics::catalog::Group;
 use crate::orders::{self, Propagation};
@@ -155,7 +156,7 @@ struct Captured(Arc<Mutex<Vec<SpanData>>>);
 
 impl SpanExporter for Captured {
     async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).extend(batch);
+        lock(&self.0).extend(batch);
         Ok(())
     }
 }
@@ -232,14 +233,14 @@ impl TestTelemetry {
 
     /// The spans that have ended so far.
     pub fn spans(&self) -> Vec<SpanData> {
-        self.spans.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        lock(&self.spans.0).clone()
     }
 
     /// Takes the direct alerts and evaluates every rule, at the clock's time: what there is to tell since the last call.
     /// Silences that were set since then are in force; what awaits [`Alerts::end_silence`](crate::alerts::Alerts::end_silence)
     /// goes on after this call.
     pub fn evaluate_alerts(&self) -> Vec<Event> {
-        self.engine.lock().unwrap_or_else(PoisonError::into_inner).evaluate()
+        lock(&self.engine).evaluate()
     }
 
     /// What `GET /metrics` answers in text 0.0.4.

@@ -9,20 +9,18 @@ use opentelemetry_sdk::metrics::data::{AggregatedMetrics, Metric, MetricData, Re
 use super::catalogue::is_reserved;
 use super::family::{Family, Part, Type, each_number};
 use super::names::{Names, Suffix, family_names};
+use crate::told::ToldOf;
 
-/// What has been told once already.
+/// What of the families is not on the scrape.
 #[derive(Debug, Default)]
-pub(super) struct Told(HashSet<(String, &'static str)>);
+pub(super) struct LeftOut(ToldOf);
 
-/// Names come from the service, so what is remembered of them is bounded; past it, silence is the lesser evil.
-const MAX_TOLD: usize = 1_000;
-
-impl Told {
+impl LeftOut {
     /// Logs that something of a family was left out, the first time.
     pub(super) fn tell(&mut self, family: &str, reason: &'static str) {
-        if self.0.len() < MAX_TOLD && self.0.insert((family.to_owned(), reason)) {
+        self.0.once(family, reason, || {
             tracing::warn!(target: "trading_telemetry", family, reason, "metric_left_out_of_scrape");
-        }
+        });
     }
 }
 
@@ -34,7 +32,7 @@ struct Candidate<'a> {
 }
 
 /// The families, sorted by name. The SDK's own order changes from process to process, and who wins a conflict must not.
-pub(super) fn families<'a>(foreign: &'a ResourceMetrics, told: &mut Told) -> Vec<Family<'a>> {
+pub(super) fn families<'a>(foreign: &'a ResourceMetrics, left_out: &mut LeftOut) -> Vec<Family<'a>> {
     let mut candidates = Vec::new();
     for scope in foreign.scope_metrics() {
         for metric in scope.metrics() {
@@ -43,7 +41,7 @@ pub(super) fn families<'a>(foreign: &'a ResourceMetrics, told: &mut Told) -> Vec
                     let names = family_names(metric.name(), metric.unit(), suffix);
                     candidates.push(Candidate { names, kind, scope: scope.scope(), metric });
                 }
-                None => told.tell(metric.name(), "its temporality is delta; a scrape is cumulative"),
+                None => left_out.tell(metric.name(), "its temporality is delta; a scrape is cumulative"),
             }
         }
     }
@@ -57,12 +55,13 @@ pub(super) fn families<'a>(foreign: &'a ResourceMetrics, told: &mut Told) -> Vec
     let mut taken: HashSet<String> = HashSet::new();
     let mut families = Vec::new();
     for group in candidates.chunk_by(|left, right| left.names.text == right.names.text) {
-        let Some(family) = merge(group, told) else { continue };
+        let Some(family) = merge(group, left_out) else { continue };
         let claims: HashSet<String> = family.claims().map(Into::into).collect();
         if claims.iter().any(|name| is_reserved(name)) {
-            told.tell(&family.text_name, "the name belongs to a built-in family; rename the instrument");
+            left_out.tell(&family.text_name, "the name belongs to a built-in family; rename the instrument");
         } else if claims.iter().any(|name| taken.contains(name)) {
-            told.tell(&family.text_name, "another instrument has a sample of that name; rename one of them");
+            left_out
+                .tell(&family.text_name, "another instrument has a sample of that name; rename one of them");
         } else {
             taken.extend(claims);
             families.push(family);
@@ -94,7 +93,7 @@ fn classify(data: &AggregatedMetrics) -> Option<(Type, Suffix)> {
 }
 
 /// One family of all that arrived at one name.
-fn merge<'a>(group: &[Candidate<'a>], told: &mut Told) -> Option<Family<'a>> {
+fn merge<'a>(group: &[Candidate<'a>], left_out: &mut LeftOut) -> Option<Family<'a>> {
     let first = group.first()?;
     let name = &first.names.text;
     let mut help = "";
@@ -102,14 +101,15 @@ fn merge<'a>(group: &[Candidate<'a>], told: &mut Told) -> Option<Family<'a>> {
     let mut kept: Vec<&Candidate<'a>> = Vec::with_capacity(group.len());
     for one in group {
         if one.kind != first.kind {
-            told.tell(name, "two instruments of that name have different types; the first scope's is kept");
+            left_out
+                .tell(name, "two instruments of that name have different types; the first scope's is kept");
             continue;
         }
         let description = one.metric.description();
         if help.is_empty() {
             help = description;
         } else if !description.is_empty() && description != help {
-            told.tell(name, "two descriptions; the first is kept, and every series");
+            left_out.tell(name, "two descriptions; the first is kept, and every series");
         }
         unit = unit.or_else(|| one.names.unit.clone());
         kept.push(one);

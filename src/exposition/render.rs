@@ -11,7 +11,7 @@ use opentelemetry_sdk::metrics::data::{HistogramDataPoint, MetricData};
 use super::exemplar::{SeriesExemplars, write_exemplar};
 use super::exponential::{classic_buckets, is_positive};
 use super::family::{Family, Part, Type, each_number};
-use super::foreign::{self, Told};
+use super::foreign::{self, LeftOut};
 use super::labels::Labels;
 use super::number::{write_count, write_float};
 use super::series::SeriesTable;
@@ -24,7 +24,7 @@ use crate::metrics::catalog::{CATALOG, Instrument, Kind};
 pub(crate) struct Renderer {
     readings: Readings,
     tables: Vec<SeriesTable>,
-    told: Told,
+    left_out: LeftOut,
     size: usize,
 }
 
@@ -57,7 +57,7 @@ impl Renderer {
                 write_target_info(&mut out, collected.catalogue.resource(), format);
             }
             if let Some(foreign) = &collected.foreign {
-                let families = foreign::families(foreign, &mut self.told);
+                let families = foreign::families(foreign, &mut self.left_out);
                 for (ordinal, family) in
                     families.iter().enumerate().filter(|(_, one)| one.is_asked_for(names))
                 {
@@ -100,7 +100,8 @@ impl Renderer {
 
         table.finish();
         if table.is_repeated() {
-            self.told.tell(&family.text_name, "two series have equal labels once their names are sanitized");
+            self.left_out
+                .tell(&family.text_name, "two series have equal labels once their names are sanitized");
         }
         write_head(out, family, format);
         let exemplars = exemplars.filter(|_| matches!(family.kind, Type::Counter | Type::Histogram));

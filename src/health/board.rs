@@ -11,6 +11,7 @@ use super::check::FEED;
 use super::component::{ComponentHealth, Status};
 use super::failure::CheckFailure;
 use crate::clock::Clock;
+use crate::lock::lock;
 use crate::metrics::{Component, MAX_FREE_VALUES, MAX_VALUE_BYTES, Metrics, OTHER};
 use crate::settings::{HealthSettings, Settings};
 
@@ -210,7 +211,7 @@ impl Record {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 }
 

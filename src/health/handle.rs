@@ -1,7 +1,7 @@
 //! The handle: `telemetry.health()`.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::board::{Board, HealthConfig};
@@ -12,6 +12,7 @@ use super::failure::{CheckError, CheckFailure};
 use super::heartbeat::Heartbeat;
 use super::runner::{Job, Runner};
 use crate::clock::Clock;
+use crate::lock::lock;
 use crate::metrics::Metrics;
 use crate::settings::{CheckKind, CheckSettings};
 use crate::shutdown::{Signal, SignalOutcome};
@@ -195,8 +196,4 @@ impl Signal for HealthSignal {
         self.0.stop();
         SignalOutcome { delivered: None, kept: 0, lost: 0, error: None }
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,8 +1,9 @@
 //! What each part brings home at the shutdown.
 
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
+use crate::lock::lock;
 use crate::logs::{DropReason, LogStats, Logs};
 use crate::otlp::{Otlp, OtlpReport};
 use crate::server::Server;
@@ -55,7 +56,7 @@ impl Signal for ServerSignal {
     }
 
     fn shutdown(&self, deadline: Duration) -> SignalOutcome {
-        let server = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let server = lock(&self.0).take();
         let ended = server.is_none_or(|server| server.shutdown(deadline));
         let error = (!ended).then(|| "requests were cut off".to_owned());
         SignalOutcome { delivered: None, lost: 0, kept: 0, error }

@@ -11,8 +11,8 @@ use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::{Context, Filter};
 
 use super::line::AUDIT_TARGET;
-use super::stats::lock;
 use crate::clock::Clock;
+use crate::lock::lock;
 
 /// A filter in the manner of `RUST_LOG` (`info,my_crate::feed=debug,hyper=off`), as a handle: clones share the setting.
 ///

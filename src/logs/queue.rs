@@ -11,7 +11,8 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::stats::{DropReason, LogStats, lock};
+use super::stats::{DropReason, LogStats};
+use crate::lock::lock;
 
 /// How long a line may wait for company before it is written; what a SIGKILL can lose while the disk keeps up.
 pub const LINGER: Duration = Duration::from_millis(20);

@@ -1,8 +1,10 @@
 //! What became of the lines, as counts that the metrics read.
 
 use std::path::PathBuf;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use crate::lock::lock;
 
 /// Why a line, or a part of one, is not in the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,10 +98,6 @@ impl LogStats {
     pub(super) fn set_path(&self, path: PathBuf) {
         *lock(&self.path) = path;
     }
-}
-
-pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

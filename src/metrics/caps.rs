@@ -1,10 +1,11 @@
 //! Free-text label values: cut off at a number and a length, never silently.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use opentelemetry::metrics::BoundCounter;
+
+use crate::told::Told;
 
 /// The label value that stands for everything over a cap.
 pub(crate) const OTHER: &str = "other";
@@ -20,14 +21,14 @@ pub(crate) struct Capped<T> {
     cap: usize,
     known: RwLock<HashMap<Box<str>, Arc<T>>>,
     over_cap: BoundCounter<u64>,
-    told: AtomicBool,
+    told: Told,
 }
 
 impl<T> Capped<T> {
     /// `what` is the label of the counter of values folded into [`OTHER`].
     pub(crate) fn new(what: &'static str, cap: usize, over_cap: BoundCounter<u64>) -> Self {
         over_cap.add(0);
-        Self { what, cap, known: RwLock::default(), over_cap, told: AtomicBool::new(false) }
+        Self { what, cap, known: RwLock::default(), over_cap, told: Told::default() }
     }
 
     /// What is bound for the value; `bind` makes it the first time. Past the cap it is what is bound for `other`.
@@ -48,7 +49,7 @@ impl<T> Capped<T> {
         let other = Arc::clone(known.entry(OTHER.into()).or_insert_with(|| Arc::new(bind(OTHER))));
         drop(known);
         self.over_cap.add(1);
-        if !self.told.swap(true, Ordering::Relaxed) {
+        self.told.once(|| {
             let hint = if self.what == "strategy" {
                 "counted under other; raise metrics.max_strategies, or use fewer and shorter names"
             } else {
@@ -64,7 +65,7 @@ impl<T> Capped<T> {
                 hint,
                 "metric_label_over_cap"
             );
-        }
+        });
         other
     }
 

@@ -7,7 +7,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use opentelemetry::metrics::{
@@ -23,7 +23,8 @@ use opentelemetry_sdk::metrics::data::ResourceMetrics;
 use opentelemetry_sdk::metrics::reader::MetricReader;
 
 use super::reader::SharedReader;
-use super::told::Told;
+use crate::lock::lock;
+use crate::told::Told;
 
 /// Name of the threads that run a service's callbacks; the panic hook knows them by it.
 pub(crate) const CALLBACK_THREAD: &str = "telemetry-callbacks";
@@ -358,10 +359,6 @@ impl<T: Send + Sync> AsyncInstrument<T> for Buffer<T> {
     fn observe(&self, value: T, attributes: &[KeyValue]) {
         lock(&self.0).push((value, attributes.to_vec()));
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

@@ -14,7 +14,6 @@ mod reading;
 mod registry;
 mod series;
 mod snapshot;
-mod told;
 
 use std::sync::Arc;
 
@@ -38,7 +37,6 @@ pub(crate) use latch::Latched;
 pub(crate) use reading::Readings;
 pub(crate) use registry::Registry;
 pub(crate) use series::Recorded;
-pub(crate) use told::Told;
 
 const SYSTEM_INFO: &Instrument = catalog::named("trading_system_info");
 const OVER_CAP: &Instrument = catalog::named("trading_telemetry_over_cap_total");

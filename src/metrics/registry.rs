@@ -3,7 +3,7 @@
 //! Only this crate's callbacks run in it, so no service can hang or poison its collection.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use opentelemetry::KeyValue;
@@ -17,6 +17,7 @@ use super::caps::{MAX_FREE_VALUES, MAX_VALUE_BYTES, OTHER};
 use super::catalog::{self, CATALOG, Group, Instrument, Kind};
 use super::reader::SharedReader;
 use super::series::{GroupState, InstrumentState, Recorded, Series};
+use crate::lock::lock;
 
 const REFUSED: &Instrument = catalog::named("trading_telemetry_refused_values_total");
 
@@ -213,8 +214,4 @@ pub(crate) fn attributes(row: &Instrument, values: &[&str]) -> Vec<KeyValue> {
         .collect();
     attributes.sort_unstable_by(|left, right| left.key.cmp(&right.key));
     attributes
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -9,6 +9,7 @@ use opentelemetry::metrics::BoundCounter;
 
 use super::catalog::{Group, Instrument, Kind};
 use super::exemplars::{Exemplar, Slot};
+use crate::told::Told;
 
 const RECORDED: u8 = 1;
 const FRESH: u8 = 2;
@@ -50,7 +51,7 @@ pub(crate) struct InstrumentState {
     pub(crate) row: &'static Instrument,
     pub(crate) group: Arc<GroupState>,
     refused: Option<BoundCounter<u64>>,
-    told_refused: AtomicBool,
+    told_refused: Told,
 }
 
 impl InstrumentState {
@@ -59,14 +60,14 @@ impl InstrumentState {
         group: Arc<GroupState>,
         refused: Option<BoundCounter<u64>>,
     ) -> Self {
-        Self { row, group, refused, told_refused: AtomicBool::new(false) }
+        Self { row, group, refused, told_refused: Told::default() }
     }
 
     fn refuse(&self, value: f64) {
         if let Some(refused) = &self.refused {
             refused.add(1);
         }
-        if !self.told_refused.swap(true, Ordering::Relaxed) {
+        self.told_refused.once(|| {
             tracing::warn!(
                 target: "trading_telemetry",
                 instrument = self.row.name,
@@ -74,7 +75,7 @@ impl InstrumentState {
                 hint = "record a finite number; further refusals are counted in trading_telemetry_refused_values_total",
                 "metric_value_refused"
             );
-        }
+        });
     }
 }
 

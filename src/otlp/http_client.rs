@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use http::header::{CONTENT_TYPE, RETRY_AFTER};
@@ -14,6 +14,7 @@ use opentelemetry_sdk::error::OTelSdkError;
 use prost::Message;
 
 use super::transport::Failure;
+use crate::lock::lock;
 
 /// Largest answer that is read; a collector's has a few hundred bytes.
 const MAX_ANSWER: usize = 64 << 10;
@@ -34,7 +35,7 @@ struct Noted {
 
 impl Notes {
     fn lock(&self) -> MutexGuard<'_, Noted> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 
     /// What to tell of a failed export.

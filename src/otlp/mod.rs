@@ -26,7 +26,7 @@ mod worker;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::mpsc::{SyncSender, channel, sync_channel};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use opentelemetry::Context;
@@ -54,6 +54,7 @@ pub(crate) use stats::OtlpReport;
 pub(crate) use stats::{OtlpStats, SignalStats};
 pub(crate) use tls::install_crypto_provider;
 
+use crate::lock::lock;
 use error::Problem;
 use log_record::LogItem;
 use outage::Outage;
@@ -190,7 +191,7 @@ impl Otlp {
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<Thread>> {
-        self.thread.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.thread)
     }
 }
 

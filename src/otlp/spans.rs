@@ -1,7 +1,7 @@
 //! The span processor: sampled spans into the queue, unsampled ones held.
 
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use opentelemetry::trace::{Span as _, Status};
@@ -14,6 +14,7 @@ use super::held::Held;
 use super::queue::Queue;
 use super::sampling::Sampling;
 use super::stats::OtlpStats;
+use crate::lock::lock;
 use crate::orders::ORDER_ID;
 
 /// The only span processor: a second one would make each span dearer by a copy.
@@ -95,10 +96,6 @@ impl SpanProcessor for OtlpSpanProcessor {
         self.queue.close();
         Ok(())
     }
-}
-
-fn lock(held: &Mutex<Held>) -> MutexGuard<'_, Held> {
-    held.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// About what a span takes in memory and on the wire.

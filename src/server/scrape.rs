@@ -4,7 +4,7 @@ use std::future::Future;
 use std::io::Write as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
@@ -15,6 +15,7 @@ use tokio::sync::oneshot;
 
 use super::routes::{Answer, Endpoint, Request};
 use crate::exposition::{Collected, Families, Format, NameFilter, Renderer, Selection, accepts_gzip};
+use crate::lock::lock;
 
 /// Why a scrape has no body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -173,10 +174,6 @@ impl Waiting {
         }
         self.forms.retain(|(_, senders)| !senders.is_empty());
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Level 1: a third of level 6's time for a few per cent of its size.

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use super::error::{Kind, Problem};
-use super::hint::nearest;
 use super::node::{Node, Place, Raw};
 use super::reader::Findings;
+use crate::hint::nearest;
 
 /// Names the settings file.
 pub(super) const SETTINGS_FILE: &str = "SA_SETTINGS_FILE";

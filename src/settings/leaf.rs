@@ -3,9 +3,9 @@
 use std::borrow::Cow::{self, Borrowed, Owned};
 use std::collections::BTreeMap;
 
-use super::hint;
 use super::node::{Node, Place, Raw, Style};
 use super::values::quoted;
+use crate::hint;
 
 /// Why a value was not taken.
 pub(super) struct Mismatch {

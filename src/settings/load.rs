@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 use super::check::check;
 use super::describe::{Effective, effective, section_names};
 use super::error::{Kind, Problem, SettingsError};
-use super::hint::{fold, nearest};
 use super::node::{Node, Pair, Place, Raw};
 use super::reader::{Findings, Manner, Reader};
 use super::sources::Sources;
 use super::{Settings, environment, file, standard};
+use crate::hint::{fold, nearest};
 
 /// Settings, and how they came to be.
 #[derive(Clone, Debug)]

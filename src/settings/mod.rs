@@ -18,7 +18,6 @@ mod environment;
 mod error;
 mod file;
 mod health;
-mod hint;
 mod leaf;
 mod load;
 mod logging;

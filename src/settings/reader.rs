@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::error::{Kind, Problem};
-use super::hint::{fold, nearest};
 use super::leaf::{Leaf, Mismatch};
 use super::node::{Node, Pair, Place, Raw};
 use super::tree::{Key, Named, Section, Visitor};
+use crate::hint::{fold, nearest};
 
 /// What reading found.
 #[derive(Default)]

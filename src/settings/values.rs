@@ -10,8 +10,8 @@ use jiff::civil::{Date, Time, Weekday};
 use jiff::tz::TimeZone;
 use secrecy::SecretString;
 
-use super::hint;
 use super::leaf::Scalar;
+use crate::hint;
 
 /// A text in YAML: plain where nothing could mistake it.
 pub(super) fn quoted(text: &str) -> String {

@@ -12,7 +12,7 @@ mod standing;
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::time::Duration;
 
 use secrecy::SecretString;
@@ -24,6 +24,7 @@ use crate::alerts::delivery::Pace;
 use crate::alerts::event::Event;
 use crate::alerts::message::{Notice, Origin};
 use crate::clock::Clock;
+use crate::lock::lock;
 use alert::Alert;
 use standing::Standing;
 
@@ -89,7 +90,7 @@ impl Alertmanager {
 
     /// Locked for moments, never while something is posted.
     fn standing(&self) -> MutexGuard<'_, Standing> {
-        self.standing.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.standing)
     }
 
     /// Posts `alerts` to every member. Accepted is what one of them has: a cluster tells people once.

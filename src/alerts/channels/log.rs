@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Mutex, OnceLock};
 
 use tracing::callsite::{Callsite, Identifier};
 use tracing::field::{FieldSet, Value};
@@ -14,6 +14,7 @@ use tracing::subscriber::Interest;
 use tracing::{Level, Metadata};
 
 use crate::alerts::event::{AlertSeverity, Event, MetadataValue, Reason};
+use crate::lock::lock;
 
 /// How many sets of names are kept; a service that invents names all the time gets its metadata as one field.
 const MOST_CALLSITES: usize = 256;
@@ -75,7 +76,7 @@ impl LogChannel {
     /// The callsite for these names; `None` when there are too many.
     fn site<'a>(&self, level: Level, names: impl Iterator<Item = &'a str>) -> Option<&'static Site> {
         let names: Vec<String> = names.map(str::to_owned).collect();
-        let mut callsites = self.callsites.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut callsites = lock(&self.callsites);
         if let Some(site) = callsites.get(&(level, names.clone())) {
             return Some(site);
         }

@@ -1,7 +1,7 @@
 //! Telegram, by a bot.
 
 use std::fmt;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 use std::time::Duration;
 
 use secrecy::{ExposeSecret as _, SecretString};
@@ -11,6 +11,7 @@ use super::http::{Answer, Endpoint, HttpSettings};
 use super::{Channel, ChannelError, Failure, Outcome, Sending};
 use crate::alerts::delivery::Pace;
 use crate::alerts::message::{Notice, telegram_payload};
+use crate::lock::lock;
 
 /// A Telegram chat. The bot's token is part of every URL.
 pub struct Telegram {
@@ -77,12 +78,12 @@ impl Telegram {
     }
 
     fn chat_id(&self) -> String {
-        self.chat_id.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        lock(&self.chat_id).clone()
     }
 
     fn move_to(&self, chat_id: i64) -> Outcome {
         let new = chat_id.to_string();
-        let mut current = self.chat_id.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut current = lock(&self.chat_id);
         if *current == new {
             return Outcome::Dead(Failure::new("the chat moved to where it was"));
         }

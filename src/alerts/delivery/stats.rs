@@ -1,10 +1,11 @@
 //! What delivery shows of itself, in numbers that cost an atomic each.
 
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::alerts::event::AlertSeverity;
+use crate::lock::lock;
 
 /// What became of a notification: the label `result` of `trading_alerts_total`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -87,7 +88,7 @@ impl ChannelStats {
 
     /// How long the requests since the last call took, the first thousand of them, for a histogram.
     pub fn take_durations(&self) -> Vec<Duration> {
-        std::mem::take(&mut *self.durations.lock().unwrap_or_else(PoisonError::into_inner))
+        std::mem::take(&mut *lock(&self.durations))
     }
 
     pub(super) fn add(&self, severity: AlertSeverity, result: DeliveryResult) {
@@ -100,7 +101,7 @@ impl ChannelStats {
 
     pub(super) fn attempted(&self, took: Duration) {
         self.attempts.fetch_add(1, Ordering::Relaxed);
-        let mut durations = self.durations.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut durations = lock(&self.durations);
         if durations.len() < KEPT_DURATIONS {
             durations.push(took);
         }

@@ -1,6 +1,6 @@
 //! The task of one channel: it waits, sends, and lets its [`Lane`] decide.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use tokio::sync::{Notify, mpsc, oneshot, watch};
@@ -13,6 +13,7 @@ use super::stats::ChannelStats;
 use crate::alerts::channels::{Channel, ChannelError, Failure, Outcome};
 use crate::alerts::event::Event;
 use crate::alerts::message::Notice;
+use crate::lock::lock;
 
 /// A channel with its queue.
 #[derive(Debug)]
@@ -39,7 +40,7 @@ impl Station {
 
     /// Locked after the outbox, never before it.
     pub(super) fn lane(&self) -> MutexGuard<'_, Lane> {
-        self.lane.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.lane)
     }
 }
 

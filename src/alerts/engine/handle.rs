@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::future::Future;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use secrecy::SecretString;
@@ -15,8 +15,9 @@ use crate::alerts::delivery::Drained;
 use crate::alerts::direct::DirectAlert;
 use crate::alerts::event::{AlertSeverity, Event, MetadataValue};
 use crate::alerts::silence::Silence;
-use crate::metrics::Told;
+use crate::lock::lock;
 use crate::orders::Identity;
+use crate::told::Told;
 
 /// How many direct alerts may wait for the engine, which takes them within microseconds of an idle machine.
 const WAITING: usize = 4096;
@@ -58,7 +59,7 @@ pub(super) struct Inbox {
 
 impl Inbox {
     fn push(&self, alert: DirectAlert) {
-        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut waiting = lock(&self.waiting);
         if waiting.len() >= WAITING {
             self.full.once(|| {
                 tracing::error!(
@@ -84,7 +85,7 @@ impl Inbox {
     }
 
     pub(super) fn take(&self) -> VecDeque<DirectAlert> {
-        std::mem::take(&mut *self.waiting.lock().unwrap_or_else(PoisonError::into_inner))
+        std::mem::take(&mut *lock(&self.waiting))
     }
 }
 

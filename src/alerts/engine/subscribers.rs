@@ -2,10 +2,11 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use crate::alerts::event::Event;
-use crate::metrics::Told;
+use crate::lock::lock;
+use crate::told::Told;
 
 /// How many events may wait for one subscriber.
 const WAITING: usize = 1024;
@@ -35,12 +36,12 @@ impl Subscribers {
             }
         })?;
         let subscriber = Subscriber { events, too_slow: Told::default() };
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(subscriber);
+        lock(&self.0).push(subscriber);
         Ok(())
     }
 
     pub(super) fn tell(&self, events: &[Event]) {
-        let subscribers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let subscribers = lock(&self.0);
         for subscriber in &*subscribers {
             for event in events {
                 if let Err(TrySendError::Full(_)) = subscriber.events.try_send(event.clone()) {

@@ -1,7 +1,7 @@
 //! What the engine shows of itself: `/alerts`, and the `trading_alert_…` families.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -12,6 +12,7 @@ use crate::alerts::delivery::{ChannelStats, DeliveryResult, QueueSnapshot};
 use crate::alerts::evaluation::{Evaluator, Moment};
 use crate::alerts::event::{AlertSeverity, Event, Reason};
 use crate::alerts::silence::Silences;
+use crate::lock::lock;
 use crate::metrics::catalog::{self, Instrument};
 use crate::metrics::{Distribution, Registry};
 
@@ -73,7 +74,7 @@ pub(crate) struct View(Arc<Mutex<State>>);
 
 impl View {
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 
     /// Shows rules and channels of which nothing is known yet.

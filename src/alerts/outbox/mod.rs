@@ -11,12 +11,14 @@ mod store;
 mod writer;
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::Duration;
 
 use tokio::sync::watch;
 
 pub use contents::{Contents, Table};
+
+use crate::lock::lock;
 
 /// A number that grows with every [`Batch`] that changes something.
 pub type Ticket = u64;
@@ -174,7 +176,7 @@ const RETRY: Duration = Duration::from_secs(5);
 
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 
     /// Asks the writer to end.

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use super::error::RuleError;
-use super::hint;
 use super::matcher::Matcher;
 use super::quantity::{duration, number, with, word};
 use super::read::{Checked, Metric};
@@ -12,6 +11,7 @@ use super::template::{Template, unknown_label};
 use super::yaml::{Map, Node, Place, Value};
 use super::{Level, Missing, MissingPolicy, Patience, Reminders};
 use crate::alerts::event::{AlertSeverity, Comparison};
+use crate::hint;
 
 const LEVEL_KEYS: &[&str] = &["level", "recovers", "for", "keep_firing_for", "title", "message"];
 const CHANNELS: &[&str] = &["log", "slack", "telegram", "alertmanager"];

@@ -4,7 +4,6 @@
 //! changes the built-in ones key by key, by name.
 
 mod error;
-mod hint;
 mod keys;
 mod matcher;
 mod quantity;

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::error::RuleError;
-use super::hint;
 use super::yaml::{Node, Value};
+use crate::hint;
 
 const UNITS: &[(&str, u64)] =
     &[("ms", 1), ("s", 1_000), ("m", 60_000), ("h", 3_600_000), ("d", 86_400_000), ("w", 604_800_000)];

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use super::error::RuleError;
-use super::hint;
 use super::keys::{
     DEFAULT_PATIENCE, channels, comparison, default_sampling, level, matchers, missing, no_more_keys, repeat,
     sampling, template, wrong_order,
@@ -15,6 +14,7 @@ use super::template::Template;
 use super::yaml::{Entry, Map, Node, Place, Source, Value, parse};
 use super::{KILL_SWITCH, Missing, MissingPolicy, Patience, Reminders, Rule};
 use crate::alerts::event::AlertSeverity;
+use crate::hint;
 use crate::metrics::catalog::{self, CATALOG};
 
 const RULE_KEYS: &[&str] = &[

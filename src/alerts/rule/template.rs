@@ -1,9 +1,9 @@
 //! Titles and messages with placeholders: `{value} is beyond {threshold} on {label.component}`.
 
 use super::error::RuleError;
-use super::hint;
 use super::secret;
 use super::yaml::Place;
+use crate::hint;
 
 const NAMES: &[&str] =
     &["value", "threshold", "level", "worst", "severity", "since", "duration", "rule", "metric"];

@@ -1,15 +1,16 @@
 //! The ML model: accuracy, drift, feature importance, confidence.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use opentelemetry::metrics::BoundCounter;
 
+use crate::lock::lock;
 use crate::metrics::bound::{Distribution, Level};
 use crate::metrics::caps::{MAX_FREE_VALUES, MAX_VALUE_BYTES, OTHER};
 use crate::metrics::catalog::{self, Instrument};
 use crate::metrics::registry::{Registry, attributes};
-use crate::metrics::told::Told;
+use crate::told::Told;
 
 const ACCURACY: &Instrument = catalog::named("trading_ml_model_accuracy");
 const PSI: &Instrument = catalog::named("trading_ml_psi_drift");
@@ -37,7 +38,7 @@ impl Ml {
         let importances = Importances::default();
         let shown = Arc::clone(&importances);
         registry.observe(IMPORTANCE, move |observer| {
-            for (feature, importance) in &*shown.lock().unwrap_or_else(PoisonError::into_inner) {
+            for (feature, importance) in &*lock(&shown) {
                 observer(&[feature], *importance);
             }
         });
@@ -113,6 +114,6 @@ impl Ml {
                 *shown = if folded { *shown + importance } else { importance };
             }
         }
-        *self.importances.lock().unwrap_or_else(PoisonError::into_inner) = current;
+        *lock(&self.importances) = current;
     }
 }

@@ -1,13 +1,14 @@
 //! The portfolio's figures, recorded as one snapshot.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use crate::clock::Clock;
+use crate::lock::lock;
 use crate::metrics::catalog::{self, Instrument};
 use crate::metrics::registry::Registry;
 use crate::metrics::series::Series;
 use crate::metrics::snapshot::Latest;
-use crate::metrics::told::Told;
+use crate::told::Told;
 
 const FIGURES: [&Instrument; 6] = [
     catalog::named("trading_portfolio_equity_dollars"),
@@ -56,7 +57,7 @@ struct State {
 
 impl State {
     fn shown(&self, refresh: bool) -> Option<[f64; 7]> {
-        let mut shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut shown = lock(&self.shown);
         if refresh && let Some(latest) = self.latest.read() {
             *shown = Some(latest);
         }

@@ -2,7 +2,7 @@
 
 /// How many letters must be added, left out, exchanged or swapped with their neighbour to make one word of the other
 /// (optimal string alignment).
-pub(super) fn distance(from: &str, to: &str) -> usize {
+fn distance(from: &str, to: &str) -> usize {
     let from: Vec<char> = from.chars().collect();
     let to: Vec<char> = to.chars().collect();
     let mut rows = vec![vec![0_usize; to.len() + 1]; from.len() + 1];
@@ -27,7 +27,7 @@ pub(super) fn distance(from: &str, to: &str) -> usize {
 
 /// The candidate that `word` is a slip of the finger away from. Case and `-` for `_` cost nothing; a short word
 /// allows one slip, a long one a third of its letters, three at most.
-pub(super) fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub(crate) fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     // No key is near this long; without the bound a megabyte of a key would cost its square.
     if word.len() > 100 {
         return None;
@@ -43,8 +43,32 @@ pub(super) fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a s
 }
 
 /// A name as it looks in a variable of the environment, in lower case.
-pub(super) fn fold(name: &str) -> String {
+pub(crate) fn fold(name: &str) -> String {
     name.to_lowercase().replace('-', "_")
+}
+
+/// `: did you mean …?`, or else `: ` and the alternative.
+pub(crate) fn did_you_mean<'a>(
+    word: &str,
+    candidates: impl IntoIterator<Item = &'a str>,
+    otherwise: &str,
+) -> String {
+    match nearest(word, candidates) {
+        Some(candidate) => format!(": did you mean `{candidate}`?"),
+        None => format!(": {otherwise}"),
+    }
+}
+
+/// `a, b or c`.
+pub(crate) fn one_of(words: &[&str]) -> String {
+    match words {
+        [] => String::new(),
+        [word] => format!("`{word}`"),
+        [front @ .., last] => {
+            let front: Vec<_> = front.iter().map(|word| format!("`{word}`")).collect();
+            format!("{} or `{last}`", front.join(", "))
+        }
+    }
 }
 
 #[cfg(test)]
