@@ -268,6 +268,67 @@ fn freshness_counts_from_the_opening_of_the_market() {
     assert_eq!(sample(&mut evaluator, closed(60_000.0), DRAWDOWN, &yesterday), [], "closing is no recovery");
 }
 
+/// The portfolio's figures are recorded as one snapshot: what one rule says of its absence, the others need not repeat.
+#[test]
+fn a_snapshot_that_nobody_records_is_one_incident_whatever_rules_watch_it() {
+    const DAILY_PNL: &str = "trading_portfolio_daily_pnl_pct";
+    let in_hours = |second: f64| Moment { hours: Hours::Open { since: Duration::ZERO }, ..at(second) };
+    let pass = |evaluator: &mut Evaluator, second: f64, figures: [(&str, f64, f64); 2]| {
+        let mut pass = evaluator.begin(in_hours(second), Scope::All);
+        for (metric, value, recorded) in figures {
+            let watch = pass.watch(metric).expect("watched");
+            let none: [(&str, &str); 0] = [];
+            pass.observe(watch, &Sample::gauge(&none, value, Recorded::At(at(recorded).monotonic)));
+        }
+        let mut told: Vec<_> = pass.finish().events.into_iter().map(|e| (e.rule, e.kind, e.reason)).collect();
+        told.sort_by(|a, b| a.0.cmp(&b.0));
+        told
+    };
+    let by = |rule: &str, kind, reason| (Some(rule.to_owned()), kind, reason);
+    let stale = Some(Reason::Stale);
+
+    // Calm figures: one incident opens, and ends with the next snapshot, also where the evaluation saw half of it.
+    let mut evaluator = built_in();
+    let both = |recorded: f64| [(DAILY_PNL, 0.5, recorded), (DRAWDOWN, 3.0, recorded)];
+    assert_eq!(pass(&mut evaluator, 1.0, both(1.0)), []);
+    assert_eq!(pass(&mut evaluator, 61.0, both(1.0)), [by("daily_pnl", Opened, stale)]);
+    for second in 62..200 {
+        assert_eq!(pass(&mut evaluator, f64::from(second), both(1.0)), []);
+    }
+    assert_eq!(state(&evaluator, "drawdown"), -1, "the other rule is blind, and shows it");
+    assert_eq!(evaluator.open(in_hours(200.0)).count(), 1);
+    let half = [(DAILY_PNL, 0.5, 200.0), (DRAWDOWN, 3.0, 1.0)];
+    assert_eq!(pass(&mut evaluator, 200.0, half), [by("daily_pnl", Resolved, None)]);
+    assert_eq!(pass(&mut evaluator, 201.0, both(200.5)), []);
+    // One figure alone that stays away (it is refused, say) speaks for itself after its own time.
+    assert_eq!(pass(&mut evaluator, 261.0, both(200.5)), [by("daily_pnl", Opened, stale)]);
+    assert_eq!(pass(&mut evaluator, 262.0, [(DAILY_PNL, 0.5, 262.0), (DRAWDOWN, 3.0, 200.5)]).len(), 1);
+    let alone = |evaluator: &mut Evaluator, second: f64| {
+        pass(evaluator, second, [(DAILY_PNL, 0.5, second), (DRAWDOWN, 3.0, 200.5)])
+    };
+    assert_eq!(alone(&mut evaluator, 300.0), []);
+    assert_eq!(alone(&mut evaluator, 323.0), [by("drawdown", Opened, stale)]);
+
+    // With a drawdown open, its incident tells, and no other opens for it.
+    let mut evaluator = built_in();
+    let deep = |recorded: f64| [(DAILY_PNL, 0.5, recorded), (DRAWDOWN, 9.0, recorded)];
+    assert_eq!(pass(&mut evaluator, 1.0, deep(1.0)), [by("drawdown", Opened, None)]);
+    let told = pass(&mut evaluator, 61.0, deep(1.0));
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert_eq!(pass(&mut evaluator, 70.0, deep(1.0)), []);
+
+    // With both open, one of them says it; the other says it with its next reminder.
+    let mut evaluator = built_in();
+    let bad = |recorded: f64| [(DAILY_PNL, -3.0, recorded), (DRAWDOWN, 9.0, recorded)];
+    assert_eq!(pass(&mut evaluator, 1.0, bad(1.0)).len(), 2);
+    assert_eq!(pass(&mut evaluator, 61.0, bad(1.0)), [by("daily_pnl", Updated, stale)]);
+    assert_eq!(pass(&mut evaluator, 62.0, bad(1.0)), []);
+    let reminders = pass(&mut evaluator, 1861.0, bad(1.0));
+    assert_eq!(reminders, [by("drawdown", Reminded, stale)]);
+    let back = pass(&mut evaluator, 1862.0, bad(1862.0));
+    assert_eq!(back, [by("daily_pnl", Updated, None), by("drawdown", Updated, None)], "both had said it");
+}
+
 #[test]
 fn a_silence_mutes_messages_but_not_incidents_and_its_end_tells_what_still_holds() {
     let mut evaluator = built_in();

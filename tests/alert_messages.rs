@@ -29,31 +29,7 @@ const CHAT: &str = "4711";
 
 fn event(kind: EventKind, severity: AlertSeverity, title: &str, message: &str) -> Event {
     let at = "2024-03-15T14:32:00Z".parse().unwrap();
-    Event {
-        incident: "01HS1Z5Q4W-7".into(),
-        rule: None,
-        kind,
-        severity,
-        worst_severity: severity,
-        title: title.into(),
-        message: message.into(),
-        metadata: Vec::new(),
-        value: None,
-        worst: None,
-        threshold: None,
-        unit: String::new(),
-        since: at,
-        at,
-        duration: Duration::ZERO,
-        labels: Vec::new(),
-        order_id: None,
-        trace_id: None,
-        reason: None,
-        count: 1,
-        channels: None,
-        runbook: None,
-        silenced: false,
-    }
+    Event { title: title.into(), message: message.into(), ..Event::new("01HS1Z5Q4W-7", kind, severity, at) }
 }
 
 fn kill_switch() -> Event {

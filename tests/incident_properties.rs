@@ -44,6 +44,7 @@ struct Input {
     reading: Kind,
     reported: bool,
     excused: bool,
+    told_elsewhere: bool,
     hours: u8,
     jump: i64,
 }
@@ -75,12 +76,14 @@ fn input() -> impl Strategy<Value = Input> {
         2 => (value(), 0_u64..300).prop_map(|(last, age)| Kind::Old(last, age)),
     ];
     let after = prop_oneof![6 => 0_u64..30, 1 => 0_u64..5_000];
-    (after, reading, any::<bool>(), proptest::bool::weighted(0.1), 0_u8..3, -3_600_i64..3_600).prop_map(
-        |(after, reading, reported, excused, hours, jump)| Input {
+    let (rarely, often) = (proptest::bool::weighted(0.1), proptest::bool::weighted(0.3));
+    (after, reading, any::<bool>(), rarely, often, 0_u8..3, -3_600_i64..3_600).prop_map(
+        |(after, reading, reported, excused, told_elsewhere, hours, jump)| Input {
             after,
             reading,
             reported,
             excused,
+            told_elsewhere,
             hours,
             jump,
         },
@@ -129,6 +132,7 @@ impl<'a> Run<'a> {
             reported: input.reported,
             excused: input.excused,
             interval: Duration::from_secs(20),
+            told_elsewhere: input.told_elsewhere,
         };
         let (state, transitions) =
             step(self.rule, &self.limits, std::mem::take(&mut self.state), &observation, &now);
@@ -138,7 +142,7 @@ impl<'a> Run<'a> {
 
     fn value(&mut self, after: u64, value: f64) -> Vec<(EventKind, AlertSeverity)> {
         let input =
-            Input { after, reading: Kind::Value(value), reported: false, excused: false, hours: 0, jump: 0 };
+            Input { after, reading: Kind::Value(value), reported: false, excused: false, told_elsewhere: false, hours: 0, jump: 0 };
         self.step(&input, false).iter().map(|told| (told.kind, told.severity)).collect()
     }
 }
@@ -205,7 +209,7 @@ proptest! {
                 }
             }
             // Whatever flapped comes to rest.
-            let rest = Input { after: 3_600, reading: Kind::Never, reported: false, excused: true, hours: 1, jump: 0 };
+            let rest = Input { after: 3_600, reading: Kind::Never, reported: false, excused: true, told_elsewhere: false, hours: 1, jump: 0 };
             for _ in 0..3 {
                 let same = Input { reading: Kind::Invalid, ..rest.clone() };
                 for told in run.step(&same, true) {

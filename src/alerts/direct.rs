@@ -65,29 +65,16 @@ impl DirectAlert {
 
     fn event(&self, count: u32, wall: Timestamp, sequence: u64) -> Event {
         Event {
-            incident: incident_id(wall, sequence),
             rule: self.rule.clone(),
-            kind: EventKind::Direct,
-            severity: self.severity,
-            worst_severity: self.severity,
             title: self.title.clone(),
             message: self.message.clone(),
             metadata: self.metadata.clone(),
-            value: None,
-            worst: None,
-            threshold: None,
-            unit: String::new(),
-            since: wall,
-            at: wall,
-            duration: Duration::ZERO,
             labels: self.labels.clone(),
             order_id: self.order_id.clone(),
             trace_id: self.trace_id.clone(),
-            reason: None,
             count,
             channels: self.channels.clone(),
-            runbook: None,
-            silenced: false,
+            ..Event::new(incident_id(wall, sequence), EventKind::Direct, self.severity, wall)
         }
     }
 }

@@ -322,6 +322,35 @@ pub struct Event {
 }
 
 impl Event {
+    /// An event of which nothing is known but this: without texts, values, labels, and for the routes in the settings.
+    pub fn new(incident: impl Into<String>, kind: EventKind, severity: AlertSeverity, at: Timestamp) -> Self {
+        Self {
+            incident: incident.into(),
+            rule: None,
+            kind,
+            severity,
+            worst_severity: severity,
+            title: String::new(),
+            message: String::new(),
+            metadata: Vec::new(),
+            value: None,
+            worst: None,
+            threshold: None,
+            unit: String::new(),
+            since: at,
+            at,
+            duration: Duration::ZERO,
+            labels: Vec::new(),
+            order_id: None,
+            trace_id: None,
+            reason: None,
+            count: 1,
+            channels: None,
+            runbook: None,
+            silenced: false,
+        }
+    }
+
     /// Whether its incident is open after this event. Never so for a direct alert.
     pub fn is_open(&self) -> bool {
         self.kind.is_of_incident() && self.kind != EventKind::Resolved

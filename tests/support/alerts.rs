@@ -19,32 +19,8 @@ pub use AlertSeverity::{Critical, Info, Warning};
 
 /// A direct alert.
 pub fn direct(severity: AlertSeverity, title: &str) -> Event {
-    let at = Timestamp::now();
-    Event {
-        incident: format!("direct-{title}"),
-        rule: None,
-        kind: EventKind::Direct,
-        severity,
-        worst_severity: severity,
-        title: title.into(),
-        message: String::new(),
-        metadata: Vec::new(),
-        value: None,
-        worst: None,
-        threshold: None,
-        unit: String::new(),
-        since: at,
-        at,
-        duration: Duration::ZERO,
-        labels: Vec::new(),
-        order_id: None,
-        trace_id: None,
-        reason: None,
-        count: 1,
-        channels: None,
-        runbook: None,
-        silenced: false,
-    }
+    let incident = format!("direct-{title}");
+    Event { title: title.into(), ..Event::new(incident, EventKind::Direct, severity, Timestamp::now()) }
 }
 
 /// A state of an incident.

@@ -17,31 +17,7 @@ pub(super) fn new_id(wall: Timestamp) -> EntryId {
 }
 
 fn event(kind: EventKind, severity: AlertSeverity, title: String, message: String, at: Timestamp) -> Event {
-    Event {
-        incident: format!("{:032x}", new_id(at)),
-        rule: None,
-        kind,
-        severity,
-        worst_severity: severity,
-        title,
-        message,
-        metadata: Vec::new(),
-        value: None,
-        worst: None,
-        threshold: None,
-        unit: String::new(),
-        since: at,
-        at,
-        duration: Duration::ZERO,
-        labels: Vec::new(),
-        order_id: None,
-        trace_id: None,
-        reason: None,
-        count: 1,
-        channels: None,
-        runbook: None,
-        silenced: false,
-    }
+    Event { title, message, ..Event::new(format!("{:032x}", new_id(at)), kind, severity, at) }
 }
 
 /// The message of `test_channel`.

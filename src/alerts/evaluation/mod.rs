@@ -266,6 +266,17 @@ impl Evaluator {
         Now { monotonic, wall: moment.wall, hours, sequence: self.next_sequence() }
     }
 
+    /// The rules of other metrics by whose open incidents people know that what is recorded together with this series is
+    /// missing.
+    fn told_elsewhere(&self, watch: Watch, labels: &dyn LabelSet) -> Vec<Arc<Rule>> {
+        if !self.metrics[watch.0].is_of_a_snapshot() {
+            return Vec::new();
+        }
+        let others = self.metrics.iter().enumerate().filter(|(index, _)| *index != watch.0);
+        let of_the_snapshot = others.filter(|(_, metric)| metric.is_of_a_snapshot());
+        of_the_snapshot.flat_map(|(_, metric)| metric.telling_of_missing(labels)).collect()
+    }
+
     fn next_sequence(&mut self) -> u64 {
         self.sequence = self.sequence.wrapping_add(1);
         self.sequence
@@ -285,6 +296,7 @@ impl Pass<'_> {
 
     /// Takes one series of a watched metric.
     pub fn observe(&mut self, watch: Watch, sample: &Sample<'_>) {
+        let told = self.evaluator.told_elsewhere(watch, sample.labels);
         let Evaluator { metrics, timeline, tuning, silences, held, sequence, pass, .. } =
             &mut *self.evaluator;
         let mut context = series::Context {
@@ -296,7 +308,7 @@ impl Pass<'_> {
             sequence,
             outcome: &mut self.outcome,
         };
-        metrics[watch.0].observe(sample, *pass, &mut context);
+        metrics[watch.0].observe(sample, told, *pass, &mut context);
     }
 
     /// Ends the evaluation.

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use crate::alerts::event::{AlertSeverity, Event, EventKind, Reason, Threshold};
 use crate::alerts::incident::Transition;
 use crate::alerts::rule::{Fill, Rule, with_unit};
+use crate::metrics::catalog::{self, Group};
 
 /// The event of a transition.
 pub(super) fn event(
@@ -54,29 +55,18 @@ fn bare(rule: &str, labels: &[(String, String)], transition: Transition, wall: T
     let Transition { kind, incident, severity, duration, reason } = transition;
     let joined = incident.joined.unwrap_or_default();
     Event {
-        incident: incident.id,
         rule: Some(rule.to_owned()),
-        kind,
-        severity,
         worst_severity: incident.worst_severity,
-        title: String::new(),
-        message: String::new(),
         metadata: joined.metadata,
         value: incident.value,
         worst: incident.worst,
-        threshold: None,
-        unit: String::new(),
         since: incident.since,
-        at: wall,
         duration,
         labels: labels.to_vec(),
         order_id: joined.order_id.or(incident.order_id),
         trace_id: joined.trace_id.or(incident.trace_id),
         reason,
-        count: 1,
-        channels: None,
-        runbook: None,
-        silenced: false,
+        ..Event::new(incident.id, kind, severity, wall)
     }
 }
 
@@ -89,6 +79,11 @@ fn channels(rule: &Rule, now: AlertSeverity, worst: AlertSeverity) -> Option<Vec
         }
     }
     Some(channels)
+}
+
+/// Whether the metric is recorded with others in one call, so that all of them are missing or none.
+pub(super) fn is_of_a_snapshot(metric: &str) -> bool {
+    catalog::find(metric).is_some_and(|row| row.group == Group::Portfolio)
 }
 
 struct Filling<'a> {
@@ -109,6 +104,9 @@ impl Filling<'_> {
         let last = self.number(self.transition.incident.value);
         let what = match reason {
             Reason::NoData => format!("{metric} has no data"),
+            Reason::Stale if is_of_a_snapshot(metric) => {
+                format!("{metric} and the other portfolio figures have not been recorded for a while (stale)")
+            }
             Reason::Stale => format!("{metric} has not been recorded for a while (stale)"),
             Reason::Invalid => format!("{metric} is recorded as NaN or infinite (invalid)"),
             Reason::RuleRemoved => format!("the rule on {metric} was removed or switched off"),

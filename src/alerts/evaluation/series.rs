@@ -30,6 +30,7 @@ pub(super) struct Metric {
     looked_at_in: u64,
     has_appeared: bool,
     first_pass_at: Option<Duration>,
+    is_of_a_snapshot: bool,
 }
 
 #[derive(Debug)]
@@ -78,11 +79,24 @@ pub(super) struct Context<'a> {
 
 impl Metric {
     pub(super) fn watch(&mut self, rule: Arc<Rule>) {
+        self.is_of_a_snapshot = render::is_of_a_snapshot(&rule.metric);
         self.rules.push(Watched { rule, is_partly_blind: false, has_told_absence: false });
     }
 
     pub(super) fn rules(&self) -> impl Iterator<Item = &Arc<Rule>> {
         self.rules.iter().map(|watched| &watched.rule)
+    }
+
+    /// Whether it is recorded with others in one call, so that all of them are missing or none.
+    pub(super) fn is_of_a_snapshot(&self) -> bool {
+        self.is_of_a_snapshot
+    }
+
+    /// The rules by whose open incidents people know that this series is missing.
+    pub(super) fn telling_of_missing(&self, labels: &dyn LabelSet) -> impl Iterator<Item = Arc<Rule>> {
+        let watches = self.place(labels).1.into_iter().flat_map(|series| &series.watches);
+        let telling = watches.filter(|watching| watching.tells_of_missing());
+        telling.map(|watching| Arc::clone(&self.rules[watching.rule].rule))
     }
 
     pub(super) fn has_rule(&self, name: &str) -> bool {
@@ -107,7 +121,14 @@ impl Metric {
         None
     }
 
-    pub(super) fn observe(&mut self, sample: &Sample<'_>, pass: u64, context: &mut Context<'_>) {
+    /// `told` are rules of other metrics that tell already that the series is missing.
+    pub(super) fn observe(
+        &mut self,
+        sample: &Sample<'_>,
+        mut told: Vec<Arc<Rule>>,
+        pass: u64,
+        context: &mut Context<'_>,
+    ) {
         self.looked_at_in = pass;
         self.has_appeared = true;
         if is_overflow(sample.labels) {
@@ -116,11 +137,9 @@ impl Metric {
         let slot = self.slot(sample.labels);
         let Some(series) = self.series.get_mut(&slot) else { return };
         series.seen_in = pass;
-        for watching in &mut series.watches {
-            let rule = &self.rules[watching.rule].rule;
-            let observation = observation(rule, sample, watching.window.as_mut(), context);
-            watching.step(rule, &series.labels, &observation, sample.origin, context);
-        }
+        series.step(&self.rules, &mut told, sample.origin, context, |rule, watching, context| {
+            observation(rule, sample, watching.window.as_mut(), context)
+        });
     }
 
     /// Series that the pass did not see have vanished.
@@ -142,16 +161,14 @@ impl Metric {
             if series.seen_in == pass {
                 return true;
             }
-            let mut is_needed = false;
-            for watching in &mut series.watches {
-                let rule = &rules[watching.rule].rule;
+            series.step(rules, &mut Vec::new(), None, context, |_, watching, context| {
                 let reading = if watching.state.is_seen() { Reading::Absent } else { Reading::Never };
-                let observation =
-                    Observation { interval: context.tuning.interval, ..Observation::of(reading) };
-                watching.step(rule, &series.labels, &observation, None, context);
-                is_needed |= !watching.state.is_at_rest() || rule.missing.policy == MissingPolicy::Alert;
-            }
-            is_needed
+                Observation { interval: context.tuning.interval, ..Observation::of(reading) }
+            });
+            series.watches.iter().any(|watching| {
+                let alerts = rules[watching.rule].rule.missing.policy == MissingPolicy::Alert;
+                alerts || !watching.state.is_at_rest()
+            })
         });
     }
 
@@ -163,15 +180,22 @@ impl Metric {
         }
     }
 
-    /// Where the series with these labels stands; it is there afterwards.
-    fn slot(&mut self, labels: &(impl LabelSet + ?Sized)) -> u64 {
+    /// Where the series with these labels stands, or the free place for it.
+    fn place(&self, labels: &(impl LabelSet + ?Sized)) -> (u64, Option<&Series>) {
         let mut slot = hash(labels);
         loop {
             match self.series.get(&slot) {
-                Some(series) if is_equal(&series.labels, labels) => return slot,
-                Some(_) => slot = slot.wrapping_add(1),
-                None => break,
+                Some(series) if !is_equal(&series.labels, labels) => slot = slot.wrapping_add(1),
+                found => return (slot, found),
             }
+        }
+    }
+
+    /// Where the series with these labels stands; it is there afterwards.
+    fn slot(&mut self, labels: &(impl LabelSet + ?Sized)) -> u64 {
+        let (slot, found) = self.place(labels);
+        if found.is_some() {
+            return slot;
         }
         let mut owned = Vec::new();
         labels.visit(&mut |name, value| owned.push((name.to_owned(), value.to_owned())));
@@ -254,7 +278,44 @@ impl Metric {
     }
 }
 
+impl Series {
+    /// Steps for each of its rules. Those in `told` tell already that the data is missing; whoever tells it now is added.
+    fn step(
+        &mut self,
+        rules: &[Watched],
+        told: &mut Vec<Arc<Rule>>,
+        origin: Option<&Origin>,
+        context: &mut Context<'_>,
+        observe: impl Fn(&Rule, &mut Watching, &Context<'_>) -> Observation,
+    ) {
+        let telling = self.watches.iter().filter(|watching| watching.tells_of_missing());
+        told.extend(telling.map(|watching| Arc::clone(&rules[watching.rule].rule)));
+        for watching in &mut self.watches {
+            let rule = &rules[watching.rule].rule;
+            let mut observation = observe(rule, watching, context);
+            observation.told_elsewhere = told.iter().any(|other| speaks_for(other, rule));
+            let told_before = watching.tells_of_missing();
+            watching.step(rule, &self.labels, &observation, origin, context);
+            if watching.tells_of_missing() && !told_before {
+                told.push(Arc::clone(rule));
+            }
+        }
+    }
+}
+
+/// Whether who hears of missing data from the one rule needs not hear it from the other, too.
+fn speaks_for(one: &Rule, other: &Rule) -> bool {
+    one.name != other.name
+        && one.missing.severity >= other.missing.severity
+        && one.channels == other.channels
+}
+
 impl Watching {
+    /// Whether people know from its incident that its data is missing.
+    fn tells_of_missing(&self) -> bool {
+        !self.is_muted && self.state.tells_of_missing()
+    }
+
     fn step(
         &mut self,
         rule: &Rule,
@@ -361,6 +422,7 @@ fn observation(
         reported: sample.reported,
         excused: sample.excused,
         interval: sample.interval.unwrap_or(context.tuning.interval),
+        told_elsewhere: false,
     }
 }
 

@@ -10,16 +10,18 @@ impl State {
         &mut self,
         rule: &Rule,
         limits: &Limits,
+        observation: &Observation,
         value: Option<f64>,
         now: &Now,
         told: &mut Vec<Transition>,
     ) {
-        let target = self.target(rule);
+        let is_told_elsewhere = self.is_told_elsewhere(rule, observation, now);
+        let target = self.target(rule, is_told_elsewhere);
         let reason = self.missing.map(|mark| mark.reason);
         if let Some(incident) = &mut self.incident {
             incident.observe(rule, value);
         }
-        let Some(kind) = self.change(rule, target, reason) else {
+        let Some(kind) = self.change(rule, target, reason, is_told_elsewhere) else {
             self.settle(limits, now, told);
             return;
         };
@@ -59,6 +61,7 @@ impl State {
         rule: &Rule,
         target: Option<AlertSeverity>,
         reason: Option<Reason>,
+        is_told_elsewhere: bool,
     ) -> Option<EventKind> {
         let Some(incident) = &mut self.incident else { return target.map(|_| EventKind::Opened) };
         if target != incident.severity {
@@ -69,16 +72,18 @@ impl State {
             });
         }
         let is_invalid = self.invalid_since.is_some() && incident.reason == Some(Reason::Invalid);
-        if reason == incident.reason || is_invalid {
+        if is_invalid {
             return None;
         }
+        let is_known = reason == incident.told_missing || (reason.is_some() && is_told_elsewhere);
         if rule.missing.policy == MissingPolicy::Alert
             && target.is_some()
             && incident.reason != Some(Reason::Invalid)
+            && !is_known
         {
             return Some(EventKind::Updated);
         }
-        // Where missing data is no alert, it is told with the next message and makes none of its own.
+        // Where missing data is no alert, or told by another, it is told with the next message and makes none of its own.
         incident.reason = reason;
         None
     }
@@ -124,6 +129,7 @@ impl Incident {
             id: incident_id(now.wall, now.sequence),
             severity: Some(severity),
             told: AlertSeverity::Info,
+            told_missing: None,
             worst_severity: severity,
             value,
             worst: value,
@@ -149,6 +155,7 @@ impl Incident {
     pub(super) fn tell(&mut self, kind: EventKind, reason: Option<Reason>, now: &Now) -> Transition {
         let severity = self.severity.unwrap_or(self.told);
         self.told = severity;
+        self.told_missing = self.reason.filter(|reason| *reason != Reason::Invalid);
         self.told_at = now.monotonic;
         let duration = self.duration(now.monotonic);
         Transition { kind, incident: self.clone(), severity, duration, reason }

@@ -53,6 +53,8 @@ pub struct State {
     flapping: Flapping,
     /// Set from when data was missing for the rule's time until something newer is recorded.
     missing: Option<Mark>,
+    /// When the incident of another rule last told that the same data is missing.
+    told_elsewhere: Option<Duration>,
     absent_since: Option<Duration>,
     invalid_since: Option<Duration>,
     incident: Option<Incident>,
@@ -77,6 +79,8 @@ pub struct Incident {
     pub severity: Option<AlertSeverity>,
     /// The severity of the last message.
     pub told: AlertSeverity,
+    /// The missing data that the last message spoke of.
+    told_missing: Option<Reason>,
     /// The highest so far.
     pub worst_severity: AlertSeverity,
     /// The last value. Finite.
@@ -173,6 +177,11 @@ impl State {
         !self.seen || self.missing.is_some() || self.invalid_since.is_some() || self.absent_since.is_some()
     }
 
+    /// Whether people know from its incident that its data is missing.
+    pub(crate) fn tells_of_missing(&self) -> bool {
+        self.incident.as_ref().is_some_and(|open| open.severity.is_some() && open.told_missing.is_some())
+    }
+
     /// Whether this process has recorded it.
     pub(crate) fn is_seen(&self) -> bool {
         self.seen
@@ -217,6 +226,9 @@ impl State {
         now: &Now,
         told: &mut Vec<Transition>,
     ) {
+        if observation.told_elsewhere {
+            self.told_elsewhere = Some(now.monotonic);
+        }
         match observation.reading {
             Reading::Never => {}
             Reading::Value { last, worst, at } if last.is_finite() => {
@@ -229,7 +241,7 @@ impl State {
                     if !self.is_dropped(rule) {
                         self.levels.update(rule, value, observation, now.monotonic);
                     }
-                    self.announce(rule, limits, Some(value), now, told);
+                    self.announce(rule, limits, observation, Some(value), now, told);
                 }
                 return;
             }
@@ -250,13 +262,14 @@ impl State {
                 self.levels.forget_pending();
             }
         }
-        self.announce(rule, limits, None, now, told);
+        self.announce(rule, limits, observation, None, now, told);
     }
 
     /// A synchronous gauge repeats its last value for ever: how old is it?
     fn judge_age(&mut self, rule: &Rule, observation: &Observation, at: Duration, now: &Now) {
         if self.missing.is_some_and(|mark| at > mark.at) {
             self.missing = None;
+            self.told_elsewhere = None;
         }
         if let Some(since) = start_of_waiting(rule, observation, at, now) {
             self.judge(rule, observation, Reason::Stale, since, now);
@@ -287,9 +300,19 @@ impl State {
     }
 
     /// The severity that the series has for its rule: of its levels, or of its silence.
-    fn target(&self, rule: &Rule) -> Option<AlertSeverity> {
-        let of_silence = self.missing.filter(|_| rule.missing.policy == MissingPolicy::Alert);
+    fn target(&self, rule: &Rule, is_told_elsewhere: bool) -> Option<AlertSeverity> {
+        let of_silence = self
+            .missing
+            .filter(|_| rule.missing.policy == MissingPolicy::Alert)
+            .filter(|_| self.tells_of_missing() || !is_told_elsewhere);
         self.levels.severity().max(of_silence.map(|_| rule.missing.severity))
+    }
+
+    /// Whether people know from another incident that the data is missing. Once that has ended, this series gets the time
+    /// that its rule gives to any: what ended the other ends this one a moment later.
+    fn is_told_elsewhere(&self, rule: &Rule, observation: &Observation, now: &Now) -> bool {
+        let patience = rule.missing.after.duration(observation.interval);
+        self.told_elsewhere.is_some_and(|at| now.monotonic.saturating_sub(at) <= patience)
     }
 }
 

@@ -36,6 +36,8 @@ pub struct Observation {
     pub excused: bool,
     /// At which interval the series is checked.
     pub interval: Duration,
+    /// The incident of another rule tells already that this data is missing: one cause, one message.
+    pub told_elsewhere: bool,
 }
 
 impl Observation {
@@ -46,7 +48,7 @@ impl Observation {
 
     /// A reading with nothing special about it.
     pub fn of(reading: Reading) -> Self {
-        Self { reading, reported: false, excused: false, interval: Duration::from_mins(1) }
+        Self { reading, reported: false, excused: false, interval: Duration::from_mins(1), told_elsewhere: false }
     }
 }
 

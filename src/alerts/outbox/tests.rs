@@ -352,31 +352,7 @@ mod delivery {
 
     fn event(severity: AlertSeverity, title: &str) -> Event {
         let at = jiff::Timestamp::now();
-        Event {
-            incident: title.into(),
-            rule: None,
-            kind: EventKind::Direct,
-            severity,
-            worst_severity: severity,
-            title: title.into(),
-            message: String::new(),
-            metadata: Vec::new(),
-            value: None,
-            worst: None,
-            threshold: None,
-            unit: String::new(),
-            since: at,
-            at,
-            duration: Duration::ZERO,
-            labels: Vec::new(),
-            order_id: None,
-            trace_id: None,
-            reason: None,
-            count: 1,
-            channels: None,
-            runbook: None,
-            silenced: false,
-        }
+        Event { title: title.into(), ..Event::new(title, EventKind::Direct, severity, at) }
     }
 
     fn start(outbox: &Outbox, opened: &Opened, channel: &Arc<Recorder>) -> Delivery {
