@@ -145,6 +145,14 @@ fn secrets_come_from_outside_and_are_explained() {
     }
 }
 
+/// `export --fill-secrets` writes a file of mode 0600, and Alertmanager's image runs as nobody.
+#[test]
+fn alertmanager_may_read_the_files_with_secrets() {
+    let alertmanager = &services()["alertmanager"];
+    assert_eq!(alertmanager["cap_drop"], json!(["ALL"]));
+    assert_eq!((&alertmanager["user"], &alertmanager["cap_add"]), (&json!("0:0"), &json!(["DAC_OVERRIDE"])));
+}
+
 #[test]
 fn prometheus_scrapes_what_was_asked_for() {
     let prometheus = yaml("config/prometheus.yml");

@@ -31,6 +31,52 @@ fn every_query_parses_and_reads_what_the_catalogue_has() {
     assert!(problems.is_empty(), "{}", problems.join("\n"));
 }
 
+/// The committed rules of Prometheus: name, expression, and the texts that people read.
+fn rules() -> Vec<(Value, String, String)> {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("config/rules/trading-telemetry.yml");
+    let file: Value = serde_saphyr::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+    let groups = file["groups"].as_array().unwrap().iter();
+    groups
+        .flat_map(|group| group["rules"].as_array().unwrap())
+        .map(|rule| {
+            (rule.clone(), rule["expr"].as_str().unwrap().to_owned(), rule["annotations"].to_string())
+        })
+        .collect()
+}
+
+#[test]
+fn every_rule_parses_and_reads_what_the_catalogue_has() {
+    let mut recorded = promql::Recorded::new();
+    let mut problems = Vec::new();
+    for (rule, expression, texts) in rules() {
+        let found = promql::check_rule(&expression, &texts, &recorded);
+        problems.extend(found.problems.iter().map(|problem| format!("{problem}\n    {expression}")));
+        if let Some(name) = rule["record"].as_str() {
+            recorded.insert(name.to_owned(), found.labels);
+        }
+    }
+    assert!(recorded.len() > 5);
+    assert!(problems.is_empty(), "{}", problems.join("\n"));
+}
+
+#[test]
+fn a_rule_that_is_wrong_is_found() {
+    let recorded = promql::Recorded::from([("trading_rule:pdt".to_owned(), BTreeSet::new())]);
+    for (expression, texts, part) in [
+        ("trading_rule:pdt >", "", "does not parse"),
+        ("trading_rule:pdtt > 2", "", "is not in the catalogue"),
+        ("trading_kill_switch > 0", "", "is not in the catalogue"),
+        ("trading_kill_switch_active{symbol=\"AAPL\"} > 0", "", "has no label symbol"),
+        ("trading_kill_switch_active > 0 unless on (broker) up", "", "no label broker"),
+        ("trading_kill_switch_active > 0", "of {{ $labels.component }}", "no label component"),
+        ("trading_orders_total > 5", "", "without rate or increase"),
+        ("trading_alert_rule_state{rule=\"x\"} and ALERTS{alert=\"x\"}", "", "has no label alert"),
+    ] {
+        let problems = promql::check_rule(expression, texts, &recorded).problems;
+        assert!(problems.iter().any(|problem| problem.contains(part)), "{expression}: {problems:?}");
+    }
+}
+
 #[test]
 fn every_instrument_is_on_some_panel() {
     let dashboards = all();

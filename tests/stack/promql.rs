@@ -1,16 +1,16 @@
-//! Judges a query of a dashboard: it parses, and every metric, label and label value in it is in the catalogue.
+//! Judges a query of a dashboard or a rule: it parses, and every metric, label and label value in it is in the catalogue.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use promql_parser::label::{MatchOp, Matcher};
-use promql_parser::parser::{Call, Expr, LabelModifier, VectorSelector, parse};
+use promql_parser::parser::{BinaryExpr, Call, Expr, LabelModifier, VectorSelector, parse};
 use promql_parser::util::{ExprVisitor, walk_expr};
 use trading_telemetry::metrics::catalog::{self, Instrument, Kind, Values};
 
 /// Metrics of Prometheus itself and of the exporters, with the labels that they have besides job and instance.
 const OTHERS: &[(&str, &[&str])] = &[
     ("up", &["service"]),
-    ("ALERTS", &["alertname", "alertstate", "severity", "origin"]),
+    ("ALERTS", &["alertname", "alertstate", "severity", "origin", "evaluator", "reason"]),
     ("redis_up", &["service"]),
     ("redis_memory_used_bytes", &["service"]),
     ("pg_up", &["service"]),
@@ -24,31 +24,33 @@ pub(crate) struct Found {
     /// The catalogue's families that the query reads.
     pub(crate) families: BTreeSet<String>,
     pub(crate) problems: Vec<String>,
-    labels: BTreeSet<String>,
+    pub(crate) labels: BTreeSet<String>,
     groupings: BTreeSet<String>,
+    /// A panel shows the jobs and instances that a person chose.
+    is_panel: bool,
+    recorded: Recorded,
 }
 
-/// What the query reads and what is wrong with it, with the labels of its legend.
+/// The names of recording rules, with the labels of what they record.
+pub(crate) type Recorded = BTreeMap<String, BTreeSet<String>>;
+
+/// What the query of a panel reads and what is wrong with it, with the labels of its legend.
 pub(crate) fn check(query: &str, legend: &str) -> Found {
-    let mut found = Found::default();
+    let mut found = Found { is_panel: true, ..Found::default() };
     for (function, range) in ranges(query) {
         if !RANGES.contains(&range) {
             found.problems.push(format!("{function} over {range}, not over one of {RANGES:?}"));
         }
     }
-    match parse(&query.replace(RANGES[0], "1m").replace(RANGES[1], "1h")) {
-        Ok(expression) => {
-            let _ = walk_expr(&mut found, &expression);
-        }
-        Err(problem) => found.problems.push(format!("does not parse: {problem}")),
-    }
-    let in_legend = legend.split("{{").skip(1).filter_map(|part| part.split("}}").next()).map(str::to_owned);
-    for label in found.groupings.iter().cloned().chain(in_legend) {
-        if !found.labels.contains(&label) {
-            found.problems.push(format!("there is no label {label} in it"));
-        }
-    }
-    found
+    let in_legend = legend.split("{{").skip(1).filter_map(|part| part.split("}}").next());
+    found.read(&query.replace(RANGES[0], "1m").replace(RANGES[1], "1h"), in_legend)
+}
+
+/// What the expression of a rule reads and what is wrong with it, with the labels that its texts name.
+pub(crate) fn check_rule(expression: &str, texts: &str, recorded: &Recorded) -> Found {
+    let found = Found { recorded: recorded.clone(), ..Found::default() };
+    let named = texts.split("$labels.").skip(1).filter_map(|part| part.split(' ').next());
+    found.read(expression, named)
 }
 
 /// The range of each `rate` and `increase`, as it is written.
@@ -76,6 +78,13 @@ impl ExprVisitor for Found {
                     }
                 }
             }
+            Expr::Binary(BinaryExpr { modifier: Some(modifier), .. }) => {
+                if let Some(LabelModifier::Include(labels) | LabelModifier::Exclude(labels)) =
+                    &modifier.matching
+                {
+                    self.groupings.extend(labels.labels.iter().cloned());
+                }
+            }
             Expr::Aggregate(aggregate) => {
                 if let Some(LabelModifier::Include(labels) | LabelModifier::Exclude(labels)) =
                     &aggregate.modifier
@@ -90,6 +99,19 @@ impl ExprVisitor for Found {
 }
 
 impl Found {
+    fn read<'a>(mut self, query: &str, named: impl Iterator<Item = &'a str>) -> Self {
+        match parse(query) {
+            Ok(expression) => {
+                let _ = walk_expr(&mut self, &expression);
+            }
+            Err(problem) => self.problems.push(format!("does not parse: {problem}")),
+        }
+        self.groupings.extend(named.map(str::to_owned));
+        let missing = self.groupings.difference(&self.labels);
+        self.problems.extend(missing.map(|label| format!("there is no label {label} in it")));
+        self
+    }
+
     /// Checks a selector, and says whether its samples only ever grow.
     fn selector(&mut self, selector: &VectorSelector) -> bool {
         let name = name(selector);
@@ -103,6 +125,10 @@ impl Found {
             }
             return false;
         }
+        if let Some(labels) = self.recorded.get(name) {
+            self.labels.extend(labels.iter().cloned());
+            return false;
+        }
         let Some((row, suffix)) = family(name) else {
             self.problems.push(format!("{name} is not in the catalogue"));
             return false;
@@ -112,7 +138,7 @@ impl Found {
         if suffix == "_bucket" {
             self.labels.insert("le".to_owned());
         }
-        for chosen in ["job", "instance"] {
+        for chosen in ["job", "instance"].into_iter().filter(|_| self.is_panel) {
             if !selector
                 .matchers
                 .matchers

@@ -33,7 +33,8 @@ pub(super) const WATCHES: &[Watch] = &[
     Watch {
         name: "process_missing",
         severity: Critical,
-        expression: "absent(trading_system_info)",
+        // Of one that is down the rule above tells.
+        expression: "absent(trading_system_info)\nunless on () (up{job=~\"alpha-oracle-.*\"} == 0)",
         hold: seconds(60),
         keep_firing: seconds(60),
         title: "No Trading Process",
@@ -56,6 +57,15 @@ pub(super) const WATCHES: &[Watch] = &[
         keep_firing: seconds(300),
         title: "Scrapes Fail: {{ $labels.job }}",
         message: "{{ $labels.instance }} answered only a part of the scrapes of 10 minutes ({{ $value }})",
+    },
+    Watch {
+        name: "exporter_down",
+        severity: Warning,
+        expression: "up{job!~\"alpha-oracle-.*\"} == 0",
+        hold: seconds(120),
+        keep_firing: seconds(60),
+        title: "Exporter Down: {{ $labels.job }}",
+        message: "{{ $labels.instance }} answers no scrape: its panels stand still",
     },
     Watch {
         name: "engine_missing",
