@@ -79,8 +79,7 @@ impl Core {
         let resource: Resource = config.resource.clone();
         let clock = Arc::clone(&config.clock);
         let metrics = Metrics::new(config)?;
-        let registry = Arc::clone(metrics.registry());
-        let foreign = ForeignProvider::new(resource, Arc::new(move |name| registry.refusals_of(name)))?;
+        let foreign = ForeignProvider::new(resource, Arc::clone(metrics.registry()))?;
         let failures = foreign.clone();
         metrics.registry().observe(CALLBACK_FAILURES, move |observer| {
             observer(&[], count(failures.failures()));

@@ -42,7 +42,7 @@ impl Amount {
             self.series.refuse(value);
             return;
         }
-        if !self.series.admits(value) {
+        if !self.series.admits_addend(value) {
             return;
         }
         self.bound.add(value);
@@ -87,7 +87,7 @@ impl Distribution {
     /// Records the value and says whether it was admitted.
     #[inline]
     pub(crate) fn record(&self, value: f64) -> bool {
-        if !self.series.admits(value) {
+        if !self.series.admits_addend(value) {
             return false;
         }
         self.bound.record(value);

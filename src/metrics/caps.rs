@@ -27,7 +27,6 @@ pub(crate) struct Capped<T> {
 impl<T> Capped<T> {
     /// `what` is the label of the counter of values folded into [`OTHER`].
     pub(crate) fn new(what: &'static str, cap: usize, over_cap: BoundCounter<u64>) -> Self {
-        over_cap.add(0);
         Self { what, cap, known: RwLock::default(), over_cap, told: Told::default() }
     }
 

@@ -28,8 +28,6 @@ use latch::Waker;
 
 pub(crate) use bound::Distribution;
 pub(crate) use caps::{MAX_FREE_VALUES, MAX_VALUE_BYTES, OTHER};
-#[cfg(test)]
-pub(crate) use foreign::Refused;
 pub(crate) use foreign::{CALLBACK_THREAD, ForeignProvider};
 pub(crate) use groups::Component;
 pub use groups::{Breaker, Execution, Ml, Portfolio, PortfolioSnapshot, Risk, Strategy};
@@ -39,7 +37,6 @@ pub(crate) use registry::Registry;
 pub(crate) use series::Recorded;
 
 const SYSTEM_INFO: &Instrument = catalog::named("trading_system_info");
-const OVER_CAP: &Instrument = catalog::named("trading_telemetry_over_cap_total");
 
 /// What the catalogue is made with.
 #[derive(Debug)]
@@ -80,7 +77,7 @@ impl Metrics {
             observer(&[&info[0], &info[1], &info[2]], 1.0);
         });
         observe_process(&registry);
-        let over_cap = registry.count(OVER_CAP, &["strategy"]).bound;
+        let over_cap = registry.over_cap("strategy");
         Ok(Self(Arc::new(Groups {
             strategies: Capped::new("strategy", config.max_strategies, over_cap),
             portfolio: Portfolio::new(&registry, config.clock),

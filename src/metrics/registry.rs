@@ -19,6 +19,7 @@ use super::reader::SharedReader;
 use super::series::{GroupState, InstrumentState, Recorded, Series};
 use crate::lock::lock;
 
+const OVER_CAP: &Instrument = catalog::named("trading_telemetry_over_cap_total");
 const REFUSED: &Instrument = catalog::named("trading_telemetry_refused_values_total");
 
 /// Every series of an instrument by its attributes, sorted by key as the SDK keeps them.
@@ -167,15 +168,18 @@ impl Registry {
         })
     }
 
+    /// Where it is counted that a value of `what` found no room under its cap.
+    pub(crate) fn over_cap(&self, what: &str) -> BoundCounter<u64> {
+        self.count(OVER_CAP, &[what]).bound
+    }
+
     /// Where refused values of an instrument of the service's own are counted: under its name, or under `other` where
     /// there are too many.
     pub(crate) fn refusals_of(&self, name: &str) -> BoundCounter<u64> {
         let mut known = lock(&self.foreign_refusals);
         let fits = known.len() < MAX_FREE_VALUES / 2 && name.len() <= MAX_VALUE_BYTES;
         let name = if fits || known.contains_key(name) { name } else { OTHER };
-        let bound = known
-            .entry(name.to_owned())
-            .or_insert_with(|| self.counter(REFUSED).bind(&attributes(REFUSED, &[name])));
+        let bound = known.entry(name.to_owned()).or_insert_with(|| self.count(REFUSED, &[name]).bound);
         bound.clone()
     }
 

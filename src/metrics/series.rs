@@ -11,6 +11,9 @@ use super::catalog::{Group, Instrument, Kind};
 use super::exemplars::{Exemplar, Slot};
 use crate::told::Told;
 
+/// What is added up may not be larger, to either side: 2^960, so that as many as a `u64` counts stay below infinity.
+pub(crate) const LARGEST_ADDEND: f64 = f64::from_bits((1023 + 960) << 52);
+
 const RECORDED: u8 = 1;
 const FRESH: u8 = 2;
 const REFUSED: u8 = 4;
@@ -72,7 +75,8 @@ impl InstrumentState {
                 target: "trading_telemetry",
                 instrument = self.row.name,
                 value = %value,
-                hint = "record a finite number; further refusals are counted in trading_telemetry_refused_values_total",
+                hint = "record a finite number, at most 9e288 where it is added up; further refusals are counted in \
+                        trading_telemetry_refused_values_total",
                 "metric_value_refused"
             );
         });
@@ -134,10 +138,21 @@ impl Series {
         self.instrument.group.publish(self.instrument.row);
     }
 
-    /// Whether the value may be recorded; counts it where not.
+    /// Whether a gauge may show the value; counts it where not.
     #[inline]
     pub(crate) fn admits(&self, value: f64) -> bool {
         if value.is_finite() {
+            return true;
+        }
+        self.refuse(value);
+        false
+    }
+
+    /// Whether the value may be added to others; counts it where not.
+    #[inline]
+    pub(crate) fn admits_addend(&self, value: f64) -> bool {
+        // False for NaN too.
+        if value.abs() <= LARGEST_ADDEND {
             return true;
         }
         self.refuse(value);

@@ -12,7 +12,6 @@ use crate::metrics::registry::Registry;
 const UP: &Instrument = catalog::named("trading_component_up");
 const DURATION: &Instrument = catalog::named("trading_health_check_duration_seconds");
 const LAST_SUCCESS: &Instrument = catalog::named("trading_health_check_last_success_timestamp_seconds");
-const OVER_CAP: &Instrument = catalog::named("trading_telemetry_over_cap_total");
 
 /// The health families of all components.
 #[derive(Debug)]
@@ -38,7 +37,7 @@ pub(crate) struct Component {
 
 impl Components {
     pub(crate) fn new(registry: &Arc<Registry>, waker: &Arc<Waker>) -> Self {
-        let over_cap = registry.count(OVER_CAP, &["component"]).bound;
+        let over_cap = registry.over_cap("component");
         Self {
             each: Capped::new("component", MAX_FREE_VALUES, over_cap),
             registry: Arc::clone(registry),

@@ -16,7 +16,6 @@ const ACCURACY: &Instrument = catalog::named("trading_ml_model_accuracy");
 const PSI: &Instrument = catalog::named("trading_ml_psi_drift");
 const IMPORTANCE: &Instrument = catalog::named("trading_ml_feature_importance");
 const CONFIDENCE: &Instrument = catalog::named("trading_ml_prediction_confidence");
-const OVER_CAP: &Instrument = catalog::named("trading_telemetry_over_cap_total");
 
 type Importances = Arc<Mutex<BTreeMap<String, f64>>>;
 
@@ -47,7 +46,7 @@ impl Ml {
             psi: registry.level(PSI, &[]),
             confidence: registry.distribution(CONFIDENCE, &[]),
             importances,
-            over_cap: registry.count(OVER_CAP, &["feature"]).bound,
+            over_cap: registry.over_cap("feature"),
             registry: Arc::clone(registry),
             implausible_accuracy: Told::default(),
             features_over_cap: Told::default(),
@@ -108,7 +107,7 @@ impl Ml {
                 feature
             };
             let series = self.registry.series(IMPORTANCE, attributes(IMPORTANCE, &[feature]));
-            if series.admits(importance) {
+            if series.admits_addend(importance) {
                 series.touch();
                 let shown = current.entry(feature.to_owned()).or_insert(0.0);
                 *shown = if folded { *shown + importance } else { importance };

@@ -15,7 +15,6 @@ const PDT: &Instrument = catalog::named("trading_pdt_trades_used");
 const TRIPPED: &Instrument = catalog::named("trading_circuit_breakers_tripped");
 const KILL_SWITCH: &Instrument = catalog::named("trading_kill_switch_active");
 const BREAKER: &Instrument = catalog::named("trading_circuit_breaker_tripped");
-const OVER_CAP: &Instrument = catalog::named("trading_telemetry_over_cap_total");
 
 /// A gauge whose changes wake the alerts.
 #[derive(Debug)]
@@ -93,7 +92,7 @@ impl Breaker {
 
 impl Risk {
     pub(crate) fn new(registry: &Arc<Registry>, waker: &Arc<Waker>) -> Self {
-        let over_cap = registry.count(OVER_CAP, &["breaker"]).bound;
+        let over_cap = registry.over_cap("breaker");
         Self {
             checks: RiskResult::VALUES.iter().map(|result| registry.count(CHECKS, &[result])).collect(),
             pdt: Watched::new(registry.level(PDT, &[]), waker),

@@ -8,7 +8,7 @@ use opentelemetry_sdk::metrics::data::ResourceMetrics;
 
 use super::receiver::{Got, Payload};
 use super::*;
-use crate::metrics::ForeignProvider;
+use crate::metrics::{ForeignProvider, Registry};
 use crate::orders::Order;
 use crate::otlp::config::Collect;
 
@@ -105,7 +105,8 @@ fn points(got: &[Got]) -> Vec<(String, i64)> {
 fn metrics_are_collected_each_interval_and_at_the_end() {
     for protocol in BOTH {
         let collector = Receiver::start(Behaviour::Take);
-        let provider = ForeignProvider::new(service(), unrefused()).unwrap();
+        let registry = Arc::new(Registry::new(service(), &[], 1).unwrap());
+        let provider = ForeignProvider::new(service(), registry).unwrap();
         let counter = provider.meter("test").u64_counter("fills").build();
         counter.add(3, &[]);
         let target = target(protocol, &format!("http://{}", collector.address), Signal::Metrics);
@@ -204,10 +205,4 @@ async fn a_runtime_of_the_service_is_no_obstacle() {
         assert_eq!((again.exported, again.lost), (3, 1));
     }
     drop(Process::start(only_traces(traces(Protocol::Grpc, "http://127.0.0.1:1"))));
-}
-
-/// Counts refused values where nobody looks.
-fn unrefused() -> crate::metrics::Refused {
-    let counter = opentelemetry::global::meter("test").u64_counter("refused").build();
-    Arc::new(move |_| counter.bind(&[]))
 }
