@@ -252,7 +252,11 @@ fn figures_that_nobody_records_while_the_market_is_open_are_one_stale_alert() {
     let stale = seen(&slack, 1).remove(0);
     assert!(begin.elapsed() >= Duration::from_secs(2), "{:?}", begin.elapsed());
     assert_eq!(fact(&stale, "Reason").as_deref(), Some("stale"), "{}", text(&stale));
-    assert!(text(&stale).contains("and the other portfolio figures have not been recorded"), "{}", text(&stale));
+    assert!(
+        text(&stale).contains("and the other portfolio figures have not been recorded"),
+        "{}",
+        text(&stale)
+    );
     sleep(Duration::from_secs(4));
     nothing_but(&slack, &[&headline(&stale)]);
     running.tell("go on");

@@ -141,8 +141,15 @@ impl<'a> Run<'a> {
     }
 
     fn value(&mut self, after: u64, value: f64) -> Vec<(EventKind, AlertSeverity)> {
-        let input =
-            Input { after, reading: Kind::Value(value), reported: false, excused: false, told_elsewhere: false, hours: 0, jump: 0 };
+        let input = Input {
+            after,
+            reading: Kind::Value(value),
+            reported: false,
+            excused: false,
+            told_elsewhere: false,
+            hours: 0,
+            jump: 0,
+        };
         self.step(&input, false).iter().map(|told| (told.kind, told.severity)).collect()
     }
 }

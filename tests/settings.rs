@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -476,6 +477,20 @@ fn secrets_come_from_variables_or_from_files_without_their_last_newline() {
 }
 
 #[test]
+fn aliases_that_grow_without_end_are_told_as_such() {
+    let mut bomb = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n".to_owned();
+    for level in 1..12 {
+        let below = format!("*a{}", level - 1);
+        writeln!(bomb, "a{level}: &a{level} [{}]", vec![below; 10].join(", ")).unwrap();
+    }
+    let error = refused(&format!("{bomb}monitoring: {{prometheus_port: *a11}}\n"), &[]);
+    assert!(error.is_invalid_yaml());
+    let error = error.to_string();
+    assert!(error.contains("more than a settings file may hold") && error.contains("an alias"), "{error}");
+    assert!(!error.contains("indentation"), "{error}");
+}
+
+#[test]
 fn a_secret_that_cannot_be_had_names_variable_and_path() {
     let folder = Folder::new();
     let error = folder.load(&[("TELEGRAM_BOT_TOKEN_FILE", "/nowhere/token")]).unwrap_err();
@@ -489,10 +504,12 @@ fn a_secret_that_cannot_be_had_names_variable_and_path() {
 
     folder.write("empty", "\n");
     let error = folder.load(&[("SA_MONITORING__BEARER_TOKEN_FILE", "empty")]).unwrap_err();
-    assert!(
-        error.is_wrong_value() && error.to_string().contains("expected a secret that is not empty"),
-        "{error}"
-    );
+    assert!(error.is_wrong_value() && error.to_string().contains("expected a secret of one line"), "{error}");
+
+    folder.write("two_lines", "hunter2\nhunter3\n");
+    let error = folder.load(&[("SA_MONITORING__BEARER_TOKEN_FILE", "two_lines")]).unwrap_err().to_string();
+    assert!(error.contains("`monitoring.bearer_token`: expected a secret of one line"), "{error}");
+    assert!(error.contains("SA_MONITORING__BEARER_TOKEN_FILE") && !error.contains("hunter"), "{error}");
 
     let error =
         folder.load(&[("SLACK_WEBHOOK_URL", "https://a"), ("SLACK_WEBHOOK_URL_FILE", "empty")]).unwrap_err();

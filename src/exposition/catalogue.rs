@@ -6,8 +6,9 @@ use std::sync::LazyLock;
 
 use opentelemetry_sdk::metrics::data::ScopeMetrics;
 
+use super::Selection;
 use super::family::{Family, Part, Type};
-use super::{Collected, Selection};
+use crate::metrics::Collected;
 use crate::metrics::catalog::{CATALOG, Instrument, Kind};
 
 static ROWS: LazyLock<HashMap<&'static str, usize>> =

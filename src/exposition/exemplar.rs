@@ -1,59 +1,11 @@
-//! Exemplars as the exposition sees them: one per series and bucket, whoever keeps them.
-
-use std::sync::Arc;
-
-use opentelemetry::KeyValue;
-use opentelemetry::trace::{SpanId, TraceId};
+//! An exemplar behind its sample.
 
 use super::number::write_float;
 use super::text::escape_label;
-use crate::metrics::catalog::Instrument;
+use crate::metrics::Exemplar;
 
 /// What `OpenMetrics` allows the names and values of an exemplar's labels to add up to, in characters.
 const MAX_CHARACTERS: usize = 128;
-
-/// One recorded value, and the order and span that it was recorded in.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Exemplar {
-    pub(crate) trace_id: TraceId,
-    pub(crate) span_id: SpanId,
-    pub(crate) order_id: Option<Arc<str>>,
-    pub(crate) value: f64,
-}
-
-/// The exemplars of the catalogue's series.
-pub(crate) trait Exemplars: Send + Sync {
-    /// The exemplars of the series of `instrument` with these attributes, or `None` where it has none. Asked once per
-    /// series and `OpenMetrics` scrape.
-    fn series(
-        &self,
-        instrument: &Instrument,
-        attributes: &mut dyn Iterator<Item = &KeyValue>,
-    ) -> Option<Arc<dyn SeriesExemplars>>;
-}
-
-/// The exemplars of one series.
-pub(crate) trait SeriesExemplars: Send + Sync {
-    /// The exemplar of that bucket (the last is `+Inf`), or of a counter, which has the slot 0 alone. It must lie in
-    /// that bucket.
-    fn slot(&self, index: usize) -> Option<Exemplar>;
-}
-
-/// For whoever keeps none.
-#[cfg(test)]
-#[derive(Debug)]
-pub(crate) struct NoExemplars;
-
-#[cfg(test)]
-impl Exemplars for NoExemplars {
-    fn series(
-        &self,
-        _: &Instrument,
-        _: &mut dyn Iterator<Item = &KeyValue>,
-    ) -> Option<Arc<dyn SeriesExemplars>> {
-        None
-    }
-}
 
 /// Appends ` # {…} value`. Where the labels would be too long the span's id goes first, then the order's; an id that is
 /// cut would find nothing.
@@ -94,6 +46,8 @@ fn write_pair(out: &mut Vec<u8>, name: &str, value: &str) {
 
 #[cfg(test)]
 mod tests {
+    use opentelemetry::trace::{SpanId, TraceId};
+
     use super::*;
 
     const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
@@ -103,7 +57,7 @@ mod tests {
         let exemplar = Exemplar {
             trace_id: TraceId::from_hex(TRACE).unwrap(),
             span_id: SpanId::from_hex("00f067aa0ba902b7").unwrap(),
-            order_id: order_id.map(Arc::from),
+            order_id: order_id.map(str::to_owned),
             value: 1250.0,
         };
         write_exemplar(&mut out, &exemplar);

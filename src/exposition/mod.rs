@@ -24,15 +24,9 @@ mod text;
 mod tests;
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
-
-use opentelemetry_sdk::metrics::data::ResourceMetrics;
 
 use crate::metrics::catalog::{Group, Instrument};
 
-#[cfg(test)]
-pub(crate) use exemplar::NoExemplars;
-pub(crate) use exemplar::{Exemplar, Exemplars, SeriesExemplars};
 pub(crate) use foreign::family_name;
 pub(crate) use negotiation::accepts_gzip;
 pub(crate) use render::Renderer;
@@ -119,18 +113,4 @@ impl Selection {
     pub(crate) const fn all() -> Self {
         Self { families: Families::all(), names: None }
     }
-}
-
-/// Which instruments of the catalogue the service publishes.
-pub(crate) type Published = Arc<dyn Fn(&Instrument) -> bool + Send + Sync>;
-
-/// One collection, ready to be written.
-#[derive(Clone)]
-pub(crate) struct Collected {
-    /// The catalogue's instruments, under their `otel_name()`. Its resource is what `target_info` shows.
-    pub(crate) catalogue: Arc<ResourceMetrics>,
-    /// The service's own instruments.
-    pub(crate) foreign: Option<Arc<ResourceMetrics>>,
-    pub(crate) published: Published,
-    pub(crate) exemplars: Arc<dyn Exemplars>,
 }

@@ -8,7 +8,7 @@ use opentelemetry::KeyValue;
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::metrics::data::{HistogramDataPoint, MetricData};
 
-use super::exemplar::{SeriesExemplars, write_exemplar};
+use super::exemplar::write_exemplar;
 use super::exponential::{classic_buckets, is_positive};
 use super::family::{Family, Part, Type, each_number};
 use super::foreign::{self, LeftOut};
@@ -16,8 +16,9 @@ use super::labels::Labels;
 use super::number::{write_count, write_float};
 use super::series::SeriesTable;
 use super::text::escape_help;
-use super::{Collected, Exemplars, Format, Selection, catalogue};
+use super::{Format, Selection, catalogue};
 use crate::metrics::catalog::{CATALOG, Instrument, Kind};
+use crate::metrics::{Collected, Exemplars, SeriesExemplars};
 
 /// Writes scrapes; keeps its buffers, the families' label blocks, and what it has logged, between them.
 #[derive(Debug, Default)]

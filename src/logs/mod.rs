@@ -139,8 +139,12 @@ impl Logs {
 
     /// Writes what waits and ends the threads. Lines that come later are counted as lost.
     ///
+    /// While the disk is full, or fails in another way that may pass, it is tried again until the time is over; where
+    /// nothing can be written until somebody changes something (no permission, no directory), the lines are given up
+    /// after one more try.
+    ///
     /// # Errors
-    /// When some lines were not written within `within`; they are lost.
+    /// When some lines were not written; they are lost.
     pub fn shutdown(&self, within: Duration) -> Result<(), Unwritten> {
         let until = Instant::now() + within;
         for queue in self.queues() {

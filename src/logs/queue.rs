@@ -367,16 +367,24 @@ impl Queue {
         self.progress.notify_all();
     }
 
-    /// Notes that the disk refuses and waits before the next try. False when there is no time for another.
-    pub(super) fn pause(&self, retry: Duration) -> bool {
+    /// Notes that the disk refuses and waits before the next try. False when there is no time for another, and once
+    /// closed also where the refusal `lasts`.
+    pub(super) fn pause(&self, retry: Duration, lasts: bool) -> bool {
         let mut state = lock(&self.state);
         state.disk = Disk::Refuses;
         self.progress.notify_all();
+        if lasts && state.closing.is_some() {
+            return false;
+        }
         let until = Instant::now() + retry;
         loop {
             let now = Instant::now();
             if state.closing.is_some_and(|closing| closing <= now) {
                 return false;
+            }
+            if lasts && state.closing.is_some() {
+                // The last try is due at once.
+                return true;
             }
             let until = state.closing.map_or(until, |closing| closing.min(until));
             if until <= now {

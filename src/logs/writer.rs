@@ -14,6 +14,23 @@ const RETRY: Duration = Duration::from_millis(200);
 /// Between two lines about lost lines.
 const TELL_EVERY: Duration = Duration::from_secs(1);
 
+/// Whether the refusal ends only when somebody changes something. A full disk may have room again, a network come
+/// back or a file be closed without that, and so within the time that a shutdown has.
+fn lasts(error: &io::Error) -> bool {
+    use io::ErrorKind as Kind;
+    matches!(
+        error.kind(),
+        Kind::PermissionDenied
+            | Kind::ReadOnlyFilesystem
+            | Kind::NotFound
+            | Kind::NotADirectory
+            | Kind::IsADirectory
+            | Kind::AlreadyExists
+            | Kind::InvalidFilename
+            | Kind::Unsupported
+    )
+}
+
 /// Where whole lines go.
 pub(super) trait Output: Send + 'static {
     /// Writes the first of `lines`, or all. How many bytes, whole lines, are written for good; an error is about the
@@ -75,7 +92,7 @@ impl<O: Output> Writer<O> {
             let Err(error) = result else { continue };
             self.refused(&error);
             self.tick();
-            if !self.queue.pause(RETRY) {
+            if !self.queue.pause(RETRY, lasts(&error)) {
                 self.queue.abandon(batch);
             }
         }

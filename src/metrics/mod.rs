@@ -3,6 +3,7 @@
 mod bound;
 mod caps;
 pub mod catalog;
+mod collected;
 mod exemplars;
 mod foreign;
 mod groups;
@@ -28,6 +29,10 @@ use latch::Waker;
 
 pub(crate) use bound::Distribution;
 pub(crate) use caps::{MAX_FREE_VALUES, MAX_VALUE_BYTES, OTHER};
+#[cfg(test)]
+pub(crate) use collected::NoExemplars;
+pub(crate) use collected::{Collected, Exemplars, SeriesExemplars};
+pub(crate) use exemplars::Exemplar;
 pub(crate) use foreign::{CALLBACK_THREAD, ForeignProvider};
 pub(crate) use groups::Component;
 pub use groups::{Breaker, Execution, Ml, Portfolio, PortfolioSnapshot, Risk, Strategy};

@@ -7,10 +7,10 @@ use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::metrics::data::ResourceMetrics;
 use opentelemetry_sdk::metrics::reader::MetricReader;
 
+use super::collected::{Collected, Exemplars, SeriesExemplars};
 use super::exemplars::Exemplar;
 use super::registry::Registry;
 use super::series::Series;
-use crate::exposition::{self, Collected, Exemplars, SeriesExemplars};
 use crate::metrics::catalog::Instrument;
 use crate::metrics::{ForeignProvider, Metrics};
 
@@ -73,8 +73,7 @@ impl Exemplars for Registry {
 }
 
 impl SeriesExemplars for Series {
-    fn slot(&self, index: usize) -> Option<exposition::Exemplar> {
-        let Exemplar { trace_id, span_id, order_id, value } = self.exemplar(index)?;
-        Some(exposition::Exemplar { trace_id, span_id, order_id: order_id.map(Into::into), value })
+    fn slot(&self, index: usize) -> Option<Exemplar> {
+        self.exemplar(index)
     }
 }

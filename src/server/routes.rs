@@ -55,11 +55,13 @@ pub(crate) struct Answer {
     pub(crate) content_type: &'static str,
     pub(crate) body: Bytes,
     pub(crate) gzip: bool,
+    /// Whether another `Accept` or `Accept-Encoding` would have brought another answer.
+    pub(crate) negotiated: bool,
 }
 
 impl Answer {
     pub(crate) fn new(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> Self {
-        Self { status, content_type, body: body.into(), gzip: false }
+        Self { status, content_type, body: body.into(), gzip: false, negotiated: false }
     }
 
     /// One line for a person.
@@ -74,7 +76,9 @@ impl Answer {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(self.content_type));
         if self.gzip {
             headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
-            headers.insert(VARY, HeaderValue::from_static("accept, accept-encoding"));
+        }
+        if self.negotiated {
+            headers.insert(VARY, HeaderValue::from_static("Accept, Accept-Encoding"));
         }
         response
     }

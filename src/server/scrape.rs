@@ -14,8 +14,9 @@ use hyper::header::{ACCEPT, ACCEPT_ENCODING};
 use tokio::sync::oneshot;
 
 use super::routes::{Answer, Endpoint, Request};
-use crate::exposition::{Collected, Families, Format, NameFilter, Renderer, Selection, accepts_gzip};
+use crate::exposition::{Families, Format, NameFilter, Renderer, Selection, accepts_gzip};
 use crate::lock::lock;
+use crate::metrics::Collected;
 
 /// Why a scrape has no body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -210,7 +211,9 @@ impl Endpoint for MetricsEndpoint {
         let (content_type, gzip) = (form.format.content_type(), form.gzip);
         Box::pin(async move {
             match self.scraper.body(form).await {
-                Ok(body) => Answer { gzip, ..Answer::new(StatusCode::OK, content_type, body) },
+                Ok(body) => {
+                    Answer { gzip, negotiated: true, ..Answer::new(StatusCode::OK, content_type, body) }
+                }
                 Err(CollectError::Failed) => {
                     Answer::plain(StatusCode::INTERNAL_SERVER_ERROR, CollectError::Failed)
                 }

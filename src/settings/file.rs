@@ -73,13 +73,34 @@ fn refused(file: &Arc<FileText>, error: &YamlError) -> Problem {
             "write for example `monitoring: {prometheus_port: 8001}`",
         ),
         YamlError::ExternalMessage { msg, .. } => invalid(place.as_ref(), msg),
-        other => {
-            let text = other.to_string();
-            // Saphyr ends its messages with the place, which stands in front of ours.
-            let message = text.split(" at line ").next().unwrap_or_default();
-            invalid(place.as_ref(), message)
-        }
+        other if is_too_much(other) => Problem::new(
+            Kind::InvalidYaml,
+            place.as_ref(),
+            false,
+            format_args!("this is more than a settings file may hold: {}", message(other)),
+            "write less; an alias (`*name`) counts as all that it repeats",
+        ),
+        other => invalid(place.as_ref(), &message(other)),
     }
+}
+
+/// Whether the file is YAML, but with its aliases written out larger or deeper than the reader takes.
+fn is_too_much(error: &YamlError) -> bool {
+    match error {
+        YamlError::AliasError { error, .. } => is_too_much(error.without_snippet()),
+        YamlError::Budget { .. }
+        | YamlError::AliasReplayCounterOverflow { .. }
+        | YamlError::AliasReplayLimitExceeded { .. }
+        | YamlError::AliasExpansionLimitExceeded { .. }
+        | YamlError::AliasReplayStackDepthExceeded { .. } => true,
+        _ => false,
+    }
+}
+
+/// What is wrong, without the place that Saphyr ends its messages with, which stands in front of ours.
+fn message(error: &YamlError) -> String {
+    let text = error.to_string();
+    text.split(" at line ").next().unwrap_or_default().to_owned()
 }
 
 fn invalid(place: Option<&Place>, message: &str) -> Problem {

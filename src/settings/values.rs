@@ -120,7 +120,7 @@ impl Scalar for bool {
     }
 }
 
-/// A text without control characters that is not blank.
+/// A text without NUL that is not blank.
 fn text(text: &str, what: &str) -> Result<String, String> {
     if text.trim().is_empty() || text.contains('\0') { Err(what.to_owned()) } else { Ok(text.to_owned()) }
 }
@@ -149,7 +149,9 @@ impl Scalar for SecretString {
     const SECRET: bool = true;
 
     fn parse(given: &str, _: Option<(f64, f64)>) -> Result<Self, String> {
-        text(given, "a secret that is not empty").map(Self::from)
+        let what = "a secret of one line that is not empty";
+        // One of several lines could be in no header, and so would never be the right one.
+        if given.contains(['\n', '\r']) { Err(what.to_owned()) } else { text(given, what).map(Self::from) }
     }
 
     fn show(&self) -> String {

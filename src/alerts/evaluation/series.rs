@@ -305,9 +305,7 @@ impl Series {
 
 /// Whether who hears of missing data from the one rule needs not hear it from the other, too.
 fn speaks_for(one: &Rule, other: &Rule) -> bool {
-    one.name != other.name
-        && one.missing.severity >= other.missing.severity
-        && one.channels == other.channels
+    one.name != other.name && one.missing.severity >= other.missing.severity && one.channels == other.channels
 }
 
 impl Watching {

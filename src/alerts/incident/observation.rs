@@ -48,7 +48,13 @@ impl Observation {
 
     /// A reading with nothing special about it.
     pub fn of(reading: Reading) -> Self {
-        Self { reading, reported: false, excused: false, interval: Duration::from_mins(1), told_elsewhere: false }
+        Self {
+            reading,
+            reported: false,
+            excused: false,
+            interval: Duration::from_mins(1),
+            told_elsewhere: false,
+        }
     }
 }
 

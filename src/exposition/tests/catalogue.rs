@@ -8,10 +8,9 @@ use opentelemetry_sdk::Resource;
 
 use super::parser::{family, parse};
 use super::{Bench, catalogue_of, render, select};
-use crate::exposition::{
-    Collected, Exemplar, Exemplars, Families, Format, NameFilter, Selection, SeriesExemplars,
-};
+use crate::exposition::{Families, Format, NameFilter, Selection};
 use crate::metrics::catalog::{CATALOG, Group, Instrument};
+use crate::metrics::{Collected, Exemplar, Exemplars, SeriesExemplars};
 
 /// The calls of the specification's example.
 fn record(bench: &Bench) {

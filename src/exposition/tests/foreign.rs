@@ -6,7 +6,8 @@ use opentelemetry_sdk::metrics::{Aggregation, Instrument as Selector, Stream};
 
 use super::parser::{Parsed, family, parse};
 use super::{Bench, catalogue_of, foreign_of, render};
-use crate::exposition::{Collected, Format};
+use crate::exposition::Format;
+use crate::metrics::Collected;
 
 fn plain() -> Bench {
     Bench::new(|builder| builder)

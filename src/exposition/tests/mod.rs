@@ -18,8 +18,9 @@ use opentelemetry_sdk::metrics::{
     SdkMeterProvider, Stream, Temporality,
 };
 
-use super::{Collected, Format, NoExemplars, Renderer, Selection};
+use super::{Format, Renderer, Selection};
 use crate::metrics::catalog::{CATALOG, Instrument, Kind};
+use crate::metrics::{Collected, NoExemplars};
 
 /// A reader that a test keeps a hand on.
 #[derive(Clone, Debug)]

@@ -94,7 +94,7 @@ fn a_disk_that_hangs_is_waited_for_once_and_not_by_every_line() {
 fn a_disk_that_refuses_is_not_waited_for() {
     let queue = queue(1, WhenFull::Block, LONG);
     queue.push(Rank::Ordinary, &["o\n"]);
-    assert!(queue.pause(Duration::ZERO));
+    assert!(queue.pause(Duration::ZERO, false));
     let start = Instant::now();
     queue.push(Rank::Ordinary, &["o\n"]);
     assert!(start.elapsed() < LONG / 2);
@@ -147,9 +147,26 @@ fn what_is_given_up_is_counted_line_by_line() {
     queue.wrote(batch.advance(6));
     queue.push(Rank::Audit, &["waiting\n"]);
     queue.close(Instant::now());
-    assert!(!queue.pause(LONG), "no time is left");
+    assert!(!queue.pause(LONG, false), "no time is left");
     queue.abandon(&mut batch);
     queue.finish();
     assert_eq!(queue.finished(Instant::now()), Err(Unwritten { lines: 3 }));
     assert_eq!((queue.stats.dropped(DropReason::WriteFailed), queue.stats.audit_lost()), (1, 2));
+}
+
+#[test]
+fn a_refusal_that_lasts_ends_the_closing_after_one_more_try() {
+    let queue = queue(100, WhenFull::Drop, LONG);
+    let start = Instant::now();
+    thread::scope(|scope| {
+        let try_again = scope.spawn(|| queue.pause(LONG, true));
+        while lock(&queue.state).disk != Disk::Refuses {
+            thread::yield_now();
+        }
+        queue.close(start + LONG);
+        assert!(try_again.join().unwrap(), "one more try, at once");
+    });
+    assert!(!queue.pause(LONG, true), "and no further one");
+    assert!(queue.pause(Duration::ZERO, false), "one that may heal has the time that is left");
+    assert!(start.elapsed() < LONG / 2);
 }

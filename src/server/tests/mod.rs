@@ -18,8 +18,9 @@ use opentelemetry_sdk::metrics::reader::MetricReader as _;
 
 use super::scrape::Source;
 use super::{Access, Answer, CollectError, Limits, MetricsEndpoint, Request, Routes, Scraper, Server};
-use crate::exposition::{Collected, Families, NoExemplars};
+use crate::exposition::Families;
 use crate::metrics::catalog::Instrument;
+use crate::metrics::{Collected, NoExemplars};
 use client::get;
 
 const JSON: &str = "application/json";

@@ -31,6 +31,10 @@ fn gzip_where_it_is_offered() {
     let plain = get(address, "/metrics", &["Accept-Encoding: gzip;q=0, deflate"]);
     let packed = get(address, "/metrics", &["Accept-Encoding: deflate, gzip;q=0.1"]);
     assert_eq!((plain.header("content-encoding"), packed.header("content-encoding")), (None, Some("gzip")));
+    for answer in [&plain, &packed] {
+        assert_eq!(answer.header("vary"), Some("Accept, Accept-Encoding"));
+    }
+    assert_eq!(get(address, "/nowhere", &[]).header("vary"), None);
     assert!(packed.body.len() < plain.body.len() / 2);
     let mut unpacked = Vec::new();
     flate2::read::GzDecoder::new(&packed.body[..]).read_to_end(&mut unpacked).unwrap();
