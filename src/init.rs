@@ -3,6 +3,7 @@
 mod error;
 mod export;
 mod signals;
+mod subscriber;
 
 use std::io::{self, Write as _};
 use std::net::SocketAddr;
@@ -14,11 +15,6 @@ use opentelemetry::{Key, global};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::trace::SdkTracerProvider;
 use secrecy::SecretString;
-use tracing::Dispatch;
-use tracing::subscriber::NoSubscriber;
-use tracing_subscriber::Layer as _;
-use tracing_subscriber::filter::filter_fn;
-use tracing_subscriber::layer::SubscriberExt;
 
 use crate::alerts::Alerts;
 use crate::alerts::engine::{self, AlertsSignal, AuditLost, EngineConfig};
@@ -27,7 +23,7 @@ use crate::exposition::Families;
 use crate::health::{self, HealthConfig, HealthSignal};
 use crate::logs::{self, FileConfig, LogConfig, LogNotice, Logs, NoticeKind};
 use crate::metrics::MetricsConfig;
-use crate::orders::{self, Propagation};
+use crate::orders::Propagation;
 use crate::otlp::{self, install_crypto_provider};
 use crate::panics;
 use crate::server::{
@@ -39,6 +35,7 @@ use crate::telemetry::{Core, Telemetry};
 pub use error::InitError;
 use error::Kind;
 use signals::{Export, ExportSignal, LogsSignal, ServerSignal};
+pub use subscriber::layer;
 
 /// Whether this process has its telemetry.
 static STARTED: AtomicBool = AtomicBool::new(false);
@@ -106,10 +103,7 @@ impl TelemetryBuilder {
 }
 
 fn start(sources: &Sources) -> Result<Telemetry, InitError> {
-    // One that was in place for a while and is gone again is no obstacle.
-    if !tracing::dispatcher::get_default(Dispatch::is::<NoSubscriber>) {
-        return Err(Kind::ForeignSubscriber.into());
-    }
+    subscriber::check()?;
     let Loaded { settings, service_name, warnings, file, .. } =
         Settings::load(sources).map_err(Kind::Settings)?;
     let disabled = settings.system.telemetry_disabled;
@@ -152,7 +146,7 @@ fn start(sources: &Sources) -> Result<Telemetry, InitError> {
     let server =
         if disabled { None } else { Some(start_server(&core, &scraper, &alerts, &logs, &settings)?) };
 
-    subscribe(&core, &logs, export.as_deref())?;
+    subscriber::install(&core, &logs, export.as_deref())?;
     if !disabled {
         global::set_meter_provider(core.foreign.clone());
         global::set_tracer_provider(core.tracers.clone());
@@ -208,18 +202,6 @@ fn start(sources: &Sources) -> Result<Telemetry, InitError> {
         addresses,
         settings.system.shutdown_timeout,
     ))
-}
-
-/// Makes our layers the process' subscriber.
-fn subscribe(core: &Core, logs: &Logs, export: Option<&Export>) -> Result<(), InitError> {
-    let for_people = filter_fn(|metadata| !otlp::is_exporters(metadata));
-    let exported = export.and_then(|export| export.otlp().log_layer());
-    let subscriber = tracing_subscriber::registry()
-        .with(export.map(|export| export.otlp().exporter_layer()))
-        .with(orders::layer(&core.tracers))
-        .with(logs.layer().with_filter(for_people))
-        .with(exported.map(|layer| layer.with_filter(logs.filter().clone())));
-    tracing::subscriber::set_global_default(subscriber).map_err(|_| Kind::ForeignSubscriber.into())
 }
 
 /// What has something to bring home at the shutdown.

@@ -23,7 +23,7 @@ mod told;
 
 pub use exposition::Families;
 pub use health::{Health, HealthCheck};
-pub use init::{InitError, TelemetryBuilder, init_telemetry};
+pub use init::{InitError, TelemetryBuilder, init_telemetry, layer};
 pub use metrics::labels::{OrderStatus, OrderType, RiskResult, Side};
 pub use metrics::{Metrics, PortfolioSnapshot, Strategy};
 pub use server::TelemetryService;

@@ -1,4 +1,4 @@
-//! The end: every signal is flushed in parallel under one deadline, and each one says what became of it.
+//! The end: every signal is flushed under one deadline, and each one says what became of it.
 
 use std::fmt;
 use std::sync::Arc;
@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 pub(crate) trait Signal: Send + Sync {
     /// Its name in the report.
     fn name(&self) -> &'static str;
-    /// Whether the others have something to leave with it on their way out: the log, and its export.
-    fn is_last(&self) -> bool {
-        false
+    /// When it ends.
+    fn stage(&self) -> Stage {
+        Stage::Work
     }
     /// Brings home what was accepted before the call, and says whether it all was.
     fn flush(&self, _deadline: Duration) -> bool {
@@ -19,6 +19,23 @@ pub(crate) trait Signal: Send + Sync {
     }
     /// Flushes and stops, and says what became of what was accepted. May be left behind at the deadline.
     fn shutdown(&self, deadline: Duration) -> SignalOutcome;
+}
+
+/// Who ends after whom: each stage has something to leave with the next on its way out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stage {
+    /// Alerts, health, server.
+    Work,
+    /// Spans and lines on their way to a collector.
+    Export,
+    /// The log: the export logs too.
+    Log,
+}
+
+impl Stage {
+    /// The stages in their order, each with the share of the deadline at which it is over, so that the next has time
+    /// left whatever hangs.
+    const ALL: [(Self, f64); 3] = [(Self::Work, 0.6), (Self::Export, 0.85), (Self::Log, 1.0)];
 }
 
 /// What a signal made of its shutdown.
@@ -96,9 +113,17 @@ impl fmt::Display for ShutdownReport {
 }
 
 /// Something was lost on the way out, or a signal did not finish in time.
-#[derive(Clone, Debug)]
+///
+/// `Debug` is what a person reads: it is what a `main` that returns the error prints.
+#[derive(Clone)]
 pub struct ShutdownError {
     report: ShutdownReport,
+}
+
+impl fmt::Debug for ShutdownError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}")
+    }
 }
 
 impl ShutdownError {
@@ -124,23 +149,20 @@ impl fmt::Display for ShutdownError {
 
 impl std::error::Error for ShutdownError {}
 
-/// How much of the deadline is kept for those that are last.
-const LAST: f64 = 0.4;
-
-/// Shuts all signals down at once, those that are last after the others, and waits for them until the deadline, never
-/// longer.
+/// Shuts the signals down, all of a stage at once, and waits for them until the deadline, never longer.
 pub(crate) fn shut_down(signals: &[Arc<dyn Signal>], deadline: Duration) -> ShutdownReport {
     let start = Instant::now();
-    let (last, first): (Vec<_>, Vec<_>) = signals.iter().cloned().partition(|signal| signal.is_last());
-    let for_first = if last.is_empty() { deadline } else { deadline.mul_f64(1.0 - LAST) };
-    let mut signals = at_once(&first, start, for_first);
-    signals.extend(at_once(&last, start, deadline.saturating_sub(start.elapsed())));
-    ShutdownReport { signals }
+    let mut finished = Vec::new();
+    for (stage, share) in Stage::ALL {
+        let signals: Vec<_> = signals.iter().filter(|signal| signal.stage() == stage).cloned().collect();
+        finished.extend(at_once(&signals, start, deadline.mul_f64(share)));
+    }
+    ShutdownReport { signals: finished }
 }
 
-/// The reports of these signals, those that did not finish last.
-fn at_once(signals: &[Arc<dyn Signal>], start: Instant, deadline: Duration) -> Vec<SignalReport> {
-    let until = Instant::now() + deadline;
+/// The reports of these signals, those that did not finish last. They have until `over` after the `start`.
+fn at_once(signals: &[Arc<dyn Signal>], start: Instant, over: Duration) -> Vec<SignalReport> {
+    let deadline = over.saturating_sub(start.elapsed());
     let (report, reports) = channel();
     let mut waiting = Vec::new();
     for signal in signals {
@@ -163,7 +185,7 @@ fn at_once(signals: &[Arc<dyn Signal>], start: Instant, deadline: Duration) -> V
     drop(report);
     let mut finished = Vec::new();
     // A signal that meets the deadline itself still has to be heard.
-    let until = until + Duration::from_millis(100);
+    let until = start + over + Duration::from_millis(100);
     while let Ok(report) = reports.recv_timeout(until.saturating_duration_since(Instant::now())) {
         waiting.retain(|(name, _)| *name != report.signal);
         finished.push(report);
@@ -173,7 +195,7 @@ fn at_once(signals: &[Arc<dyn Signal>], start: Instant, deadline: Duration) -> V
         delivered: None,
         lost: 0,
         kept: 0,
-        error: Some(error.unwrap_or_else(|| format!("not finished within {deadline:?}"))),
+        error: Some(error.unwrap_or_else(|| format!("not finished within {over:?}"))),
         took: start.elapsed(),
     }));
     finished
@@ -184,6 +206,22 @@ mod tests {
     use super::*;
 
     struct Sleeper(&'static str, Duration, u64);
+
+    struct At(Stage, Sleeper);
+
+    impl Signal for At {
+        fn name(&self) -> &'static str {
+            self.1.0
+        }
+
+        fn stage(&self) -> Stage {
+            self.0
+        }
+
+        fn shutdown(&self, deadline: Duration) -> SignalOutcome {
+            self.1.shutdown(deadline)
+        }
+    }
 
     impl Signal for Sleeper {
         fn name(&self) -> &'static str {
@@ -204,9 +242,24 @@ mod tests {
         ];
         let report = shut_down(&signals, Duration::from_millis(50));
         assert_eq!(report.signals()[0].signal, "logs");
-        assert_eq!(report.signals()[1].error.as_deref(), Some("not finished within 50ms"));
+        assert_eq!(report.signals()[1].error.as_deref(), Some("not finished within 30ms"));
         let error = report.into_result().unwrap_err();
-        assert_eq!(error.to_string(), "telemetry was lost at shutdown: 0 hung (not finished within 50ms)");
+        assert_eq!(error.to_string(), "telemetry was lost at shutdown: 0 hung (not finished within 30ms)");
+    }
+
+    #[test]
+    fn the_log_ends_last_and_has_time_left_whatever_hangs() {
+        let forever = Duration::from_mins(10);
+        let signals: Vec<Arc<dyn Signal>> = vec![
+            Arc::new(At(Stage::Log, Sleeper("logs", Duration::ZERO, 0))),
+            Arc::new(At(Stage::Export, Sleeper("otlp logs", forever, 0))),
+            Arc::new(At(Stage::Work, Sleeper("server", forever, 0))),
+        ];
+        let start = Instant::now();
+        let report = shut_down(&signals, Duration::from_secs(1));
+        let ends: Vec<_> = report.signals().iter().map(|one| (one.signal, one.error.is_some())).collect();
+        assert_eq!(ends, [("server", true), ("otlp logs", true), ("logs", false)]);
+        assert!(start.elapsed() < Duration::from_secs(10), "{:?}", start.elapsed());
     }
 
     #[test]

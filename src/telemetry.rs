@@ -18,7 +18,7 @@ use crate::audit::Audit;
 use crate::clock::Clock;
 use crate::health::{Health, HealthConfig};
 use crate::init::TelemetryBuilder;
-use crate::logs::{DropReason, LogStats, Logs};
+use crate::logs::{DropReason, EventFilter, LogStats, Logs};
 use crate::metrics::catalog::{self, Instrument};
 use crate::metrics::{ForeignProvider, Metrics, MetricsConfig, Readings};
 use crate::orders::{Order, OrderTracerProvider, Propagation};
@@ -252,6 +252,12 @@ impl Telemetry {
     /// The log file that lines are written to now.
     pub fn log_file(&self) -> PathBuf {
         self.inner.logs.as_ref().map(|logs| logs.stats().path()).unwrap_or_default()
+    }
+
+    /// The filter of the log, to be changed while the service runs, for good or for a time; `None` in a test's telemetry,
+    /// which has no log.
+    pub fn log_filter(&self) -> Option<&EventFilter> {
+        self.inner.logs.as_ref().map(|logs| logs.filter())
     }
 
     /// The service's name.

@@ -269,7 +269,11 @@ fn another_subscriber_in_place_is_a_clear_error() {
         tracing::subscriber::set_global_default(tracing_subscriber::registry()).unwrap();
         let error = init_telemetry().unwrap_err();
         assert!(error.is_foreign_subscriber(), "{error}");
-        assert!(error.to_string().contains("remove its init() call"), "{error}");
+        let text = error.to_string();
+        assert!(
+            text.contains(".with(trading_telemetry::layer())") && text.contains("its init() call"),
+            "{text}"
+        );
         assert!(!is_open(port()));
     });
     service.run(&[]);

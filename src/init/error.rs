@@ -36,9 +36,14 @@ pub(super) enum Kind {
     )]
     AlreadyStarted,
     #[error(
-        "another tracing subscriber is in place: remove its init() call; this crate writes the logs and makes the spans"
+        "another tracing subscriber is in place: add `.with(trading_telemetry::layer())` to it, or remove its init() call"
     )]
     ForeignSubscriber,
+    #[error(
+        "the tracing subscriber that is in place makes OpenTelemetry spans itself: take its tracing_opentelemetry layer out, \
+         `trading_telemetry::layer()` makes them"
+    )]
+    ForeignTracer,
     #[error(transparent)]
     Settings(SettingsError),
     #[error(transparent)]
@@ -76,9 +81,10 @@ impl InitError {
         matches!(self.0, Kind::AlreadyStarted)
     }
 
-    /// Whether another `tracing` subscriber is in place.
+    /// Whether another `tracing` subscriber is in place, without [`layer`](crate::layer) or with one that makes
+    /// OpenTelemetry spans beside it.
     pub fn is_foreign_subscriber(&self) -> bool {
-        matches!(self.0, Kind::ForeignSubscriber)
+        matches!(self.0, Kind::ForeignSubscriber | Kind::ForeignTracer)
     }
 
     /// Whether a required address could not be bound.

@@ -8,7 +8,7 @@ use crate::logs::{DropReason, LogStats, Logs};
 use crate::otlp::{Otlp, OtlpReport};
 use crate::server::Server;
 use crate::settings;
-use crate::shutdown::{Signal, SignalOutcome};
+use crate::shutdown::{Signal, SignalOutcome, Stage};
 
 /// The logs' signal: every accepted line is on disk or counted as lost.
 pub(super) struct LogsSignal(pub(super) Arc<Logs>);
@@ -18,8 +18,8 @@ impl Signal for LogsSignal {
         "logs"
     }
 
-    fn is_last(&self) -> bool {
-        true
+    fn stage(&self) -> Stage {
+        Stage::Log
     }
 
     fn flush(&self, deadline: Duration) -> bool {
@@ -94,8 +94,8 @@ impl Signal for ExportSignal {
         }
     }
 
-    fn is_last(&self) -> bool {
-        true
+    fn stage(&self) -> Stage {
+        Stage::Export
     }
 
     fn flush(&self, deadline: Duration) -> bool {

@@ -35,7 +35,7 @@ const IDENTITY: [&str; 3] = ["order_id", "symbol", "strategy"];
 
 /// Formats events and hands them to the queues.
 #[derive(Debug)]
-pub(super) struct LineLayer {
+pub(crate) struct LineLayer {
     pub(super) service: String,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) main: Arc<Queue>,
@@ -260,7 +260,7 @@ impl Visit for Fields<'_> {
 }
 
 /// `error: source: its source`.
-struct Chain<'a>(&'a (dyn Error + 'static));
+pub(crate) struct Chain<'a>(pub(crate) &'a (dyn Error + 'static));
 
 impl fmt::Display for Chain<'_> {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -32,13 +32,13 @@ pub use config::{FileConfig, LogConfig, LogFormat};
 pub use filter::{EventFilter, FilterError};
 pub use json::{CUT_MARK, FAILED_MARK, MAX_FIELDS, MAX_VALUE};
 pub use line::AUDIT_TARGET;
+pub(crate) use line::{Chain, LineLayer};
 pub use queue::{LINGER, QueueConfig, Unwritten, WhenFull};
 pub use stats::{DropReason, LogStats};
 pub use voice::{LogNotice, NoticeKind};
 
 use crate::clock::Clock;
 use console::{Style, Terminal};
-use line::LineLayer;
 use queue::Queue;
 use rotation::RotatingFile;
 use voice::{Listener, Voice};
@@ -102,6 +102,11 @@ impl Logs {
     where
         S: Subscriber + for<'a> LookupSpan<'a>,
     {
+        self.lines().with_filter(self.filter.clone())
+    }
+
+    /// The layer without its filter.
+    pub(crate) fn lines(&self) -> LineLayer {
         LineLayer {
             service: self.service.clone(),
             clock: self.clock.clone(),
@@ -110,7 +115,6 @@ impl Logs {
             console: self.console.clone(),
             stats: self.main.stats.clone(),
         }
-        .with_filter(self.filter.clone())
     }
 
     /// The filter in force; other layers for events can use it too.

@@ -6,9 +6,9 @@
 
 use std::cell::RefCell;
 
+use opentelemetry::Context as OtelContext;
 use opentelemetry::ContextGuard;
-use opentelemetry::trace::{Status, TraceContextExt};
-use opentelemetry::{Context as OtelContext, trace::TracerProvider};
+use opentelemetry::trace::{Status, TraceContextExt, Tracer, TracerProvider};
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Level, Metadata, Subscriber};
@@ -26,15 +26,24 @@ pub(crate) fn layer<S>(provider: &OrderTracerProvider) -> impl Layer<S> + Send +
 where
     S: Subscriber + for<'span> LookupSpan<'span> + Send + Sync,
 {
+    layer_of(provider.tracer("trading_telemetry"), || true)
+}
+
+/// [`layer`] of a tracer that may not be there yet: until it is `ready`, it is given no span.
+pub(crate) fn layer_of<S, T>(tracer: T, ready: fn() -> bool) -> impl Layer<S> + Send + Sync + use<S, T>
+where
+    S: Subscriber + for<'span> LookupSpan<'span> + Send + Sync,
+    T: Tracer<Span: Send + Sync> + Send + Sync + 'static,
+{
     let spans = tracing_opentelemetry::layer()
-        .with_tracer(provider.tracer("trading_telemetry"))
+        .with_tracer(tracer)
         .with_location(false)
         .with_threads(false)
         .with_level(false)
         .with_target(false)
         .with_tracked_inactivity(false)
         // Events are log lines; as span events as well they would cost half a microsecond each.
-        .with_filter(filter_fn(|metadata| metadata.is_span() && is_traced(metadata)));
+        .with_filter(filter_fn(move |metadata| metadata.is_span() && is_traced(metadata) && ready()));
     Before.and_then(spans).and_then(After)
 }
 

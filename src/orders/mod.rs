@@ -8,7 +8,7 @@ mod tracer;
 
 pub use identity::Identity;
 pub(crate) use identity::{ORDER_ID, STRATEGY, SYMBOL};
-pub(crate) use layer::layer;
+pub(crate) use layer::{layer, layer_of};
 pub use propagation::{Continued, Inbound, Outbound, Propagation, PropagationLayer, Remote};
 pub use span::Order;
-pub(crate) use tracer::OrderTracerProvider;
+pub(crate) use tracer::{OrderTracer, OrderTracerProvider};

@@ -1,5 +1,7 @@
 //! A log line on its way to OTLP.
 
+use std::fmt::{self, Write as _};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::SystemTime;
 
 use opentelemetry::logs::{AnyValue, LogRecord, Logger, LoggerProvider, Severity};
@@ -9,6 +11,7 @@ use opentelemetry_sdk::logs::{SdkLogRecord, SdkLogger, SdkLoggerProvider};
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Metadata};
 
+use crate::logs::{CUT_MARK, Chain, FAILED_MARK, MAX_VALUE};
 use crate::orders::{Identity, ORDER_ID, STRATEGY, SYMBOL};
 
 /// What the caller's thread takes down; the record is made of it on the exporter's.
@@ -95,12 +98,12 @@ fn severity(level: Level) -> (Severity, &'static str) {
 }
 
 impl Visit for LogItem {
-    fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
-        self.push(field, format!("{value:?}").into());
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        self.push(field, text(format_args!("{value:?}")).into());
     }
 
     fn record_str(&mut self, field: &Field, value: &str) {
-        self.push(field, value.to_owned().into());
+        self.push(field, text(format_args!("{value}")).into());
     }
 
     fn record_i64(&mut self, field: &Field, value: i64) {
@@ -142,14 +145,33 @@ impl Visit for LogItem {
     }
 
     fn record_error(&mut self, field: &Field, value: &(dyn std::error::Error + 'static)) {
-        let mut text = value.to_string();
-        let mut source = value.source();
-        while let Some(cause) = source {
-            text.push_str(": ");
-            text.push_str(&cause.to_string());
-            source = cause.source();
-        }
-        self.push(field, text.into());
+        self.push(field, text(format_args!("{}", Chain(value))).into());
+    }
+}
+
+/// A value as far as it can be formatted: what is too long, fails or panics is cut there and marked, as in the file.
+fn text(value: fmt::Arguments<'_>) -> String {
+    let mut bounded = Bounded { text: String::new(), cut: false };
+    let outcome = catch_unwind(AssertUnwindSafe(|| bounded.write_fmt(value)));
+    if bounded.cut {
+        bounded.text.push_str(CUT_MARK);
+    } else if !matches!(outcome, Ok(Ok(()))) {
+        bounded.text.push_str(FAILED_MARK);
+    }
+    bounded.text
+}
+
+struct Bounded {
+    text: String,
+    cut: bool,
+}
+
+impl fmt::Write for Bounded {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let fits = text.floor_char_boundary(MAX_VALUE - self.text.len());
+        self.text.push_str(&text[..fits]);
+        self.cut = fits < text.len();
+        if self.cut { Err(fmt::Error) } else { Ok(()) }
     }
 }
 

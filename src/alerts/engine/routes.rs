@@ -147,9 +147,9 @@ fn set_filter(filter: &EventFilter, request: &Request) -> Answer {
         return Answer::plain(StatusCode::BAD_REQUEST, "the body is a filter, such as info,execution=debug");
     };
     let minutes = request.head.uri.query().and_then(|query| query.strip_prefix("minutes="));
-    let changed = match minutes.map(str::parse::<u64>) {
+    let changed = match minutes.map(str::parse::<u32>) {
         None => filter.set(directives),
-        Some(Ok(minutes)) => filter.set_for(directives, Duration::from_mins(minutes)),
+        Some(Ok(minutes)) => filter.set_for(directives, Duration::from_mins(minutes.into())),
         Some(Err(_)) => {
             return Answer::plain(StatusCode::BAD_REQUEST, "`minutes` is a whole number, such as 10");
         }

@@ -1,5 +1,7 @@
 //! What arrives.
 
+use std::fmt;
+
 use opentelemetry::metrics::MeterProvider as _;
 use opentelemetry_proto::tonic::logs::v1::SeverityNumber;
 use opentelemetry_proto::tonic::metrics::v1::metric::Data;
@@ -8,6 +10,7 @@ use opentelemetry_sdk::metrics::data::ResourceMetrics;
 
 use super::receiver::{Got, Payload};
 use super::*;
+use crate::logs::{CUT_MARK, FAILED_MARK, MAX_VALUE};
 use crate::metrics::{ForeignProvider, Registry};
 use crate::orders::Order;
 use crate::otlp::config::Collect;
@@ -81,6 +84,54 @@ fn an_orders_spans_and_lines_arrive_with_every_id() {
         }
         assert_eq!(process.lines.about("otlp_"), [""; 0]);
     }
+}
+
+#[test]
+fn a_value_that_fails_panics_or_has_no_end_costs_itself_alone() {
+    struct Hostile(u8);
+    impl fmt::Display for Hostile {
+        fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+            out.write_str("begun")?;
+            match self.0 {
+                0 => Err(fmt::Error),
+                1 => panic!("a value's own panic"),
+                _ => loop {
+                    out.write_str("é")?;
+                },
+            }
+        }
+    }
+    #[derive(Debug)]
+    struct Circular;
+    impl fmt::Display for Circular {
+        fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+            out.write_str("again")
+        }
+    }
+    impl std::error::Error for Circular {
+        fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+            Some(self)
+        }
+    }
+
+    let collector = Receiver::start(Behaviour::Take);
+    let base = format!("http://{}", collector.address);
+    let config =
+        OtlpConfig { logs: Some(logs(Protocol::Grpc, &base)), ..only_traces(traces(Protocol::Grpc, &base)) };
+    let process = Process::start(config);
+    // `Lines` would format the values by itself.
+    let lines = tracing_subscriber::registry().with(process.otlp.log_layer());
+    tracing::subscriber::with_default(lines, || {
+        let circular: &dyn std::error::Error = &Circular;
+        tracing::info!(a = %Hostile(0), b = %Hostile(1), c = %Hostile(2), circular, d = 3, "still_here");
+    });
+    process.otlp.flush(PATIENCE);
+    let records = collector.logs();
+    let value = |key: &str| text(&records[0].attributes, key).unwrap();
+    assert_eq!([value("a"), value("b")], [format!("begun{FAILED_MARK}"), format!("begun{FAILED_MARK}")]);
+    assert!(value("c").ends_with(CUT_MARK) && value("c").len() <= MAX_VALUE + CUT_MARK.len());
+    assert!(value("circular").starts_with("again: again"));
+    assert_eq!(value("d"), "IntValue(3)");
 }
 
 fn points(got: &[Got]) -> Vec<(String, i64)> {
