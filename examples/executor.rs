@@ -61,9 +61,11 @@ async fn execute(
         }
     };
     tracing::info!(quantity, "order_received");
-    let swing = telemetry.metrics().strategy("SwingMomentum");
-    swing.trade(Side::Buy);
-    swing.order(Side::Buy, OrderType::Limit, OrderStatus::Filled);
-    tracing::info!(quantity, "order_executed");
+    tracing::info_span!("fill").in_scope(|| {
+        let swing = telemetry.metrics().strategy("SwingMomentum");
+        swing.trade(Side::Buy);
+        swing.order(Side::Buy, OrderType::Limit, OrderStatus::Filled);
+        tracing::info!(quantity, "order_executed");
+    });
     Ok(Response::new(Full::new(Bytes::from_static(b"filled"))))
 }
