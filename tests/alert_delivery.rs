@@ -281,6 +281,74 @@ async fn a_dead_channel_is_told_to_the_others_probed_and_heals_by_itself() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_dead_channel_that_is_set_up_anew_is_over_once_it_has_taken_a_message() {
+    let (slack, telegram) = (Scripted::new("slack"), Scripted::new("telegram"));
+    telegram.always(dead());
+    let mut delivery = start(DeliverySettings::default(), &[&telegram, &slack]);
+    delivery.submit(direct(Critical, "urgent"));
+    sleep(SECOND).await;
+    let trouble = "Alert channel telegram is not delivering";
+    assert_eq!(slack.titles(), ["urgent", trouble]);
+
+    // The new one is as dead as the old one: nothing new to say.
+    delivery.replace_channels(vec![telegram.clone(), slack.clone()]);
+    sleep(SECOND).await;
+    assert_eq!(telegram.sent().len(), 2, "it is tried at once");
+    assert_eq!(slack.titles(), ["urgent", trouble]);
+
+    telegram.always(Outcome::Accepted);
+    delivery.replace_channels(vec![telegram.clone(), slack.clone()]);
+    sleep(SECOND).await;
+    assert_eq!(telegram.titles(), ["urgent"]);
+    let told = slack.accepted();
+    assert_eq!(
+        told.iter().map(support::alerts::Sent::title).collect::<Vec<_>>(),
+        ["urgent", trouble, trouble]
+    );
+    assert_eq!(
+        (told[2].notice.event.kind, &told[2].notice.event.incident),
+        (Resolved, &told[1].notice.event.incident)
+    );
+    assert!(delivery.stats().iter().all(|stats| stats.is_up()));
+
+    // And without it, nobody waits for its recovery.
+    telegram.always(dead());
+    delivery.submit(direct(Critical, "again"));
+    sleep(SECOND).await;
+    delivery.replace_channels(vec![slack.clone()]);
+    sleep(SECOND).await;
+    let last = slack.accepted().pop().unwrap();
+    assert!(last.text().contains("✅ RESOLVED: Alert channel telegram"), "{}", last.text());
+    assert!(last.text().contains("not configured any more"), "{}", last.text());
+}
+
+/// The route of warnings leads elsewhere once the incident is critical, and the channels are set up anew in between.
+#[tokio::test(start_paused = true)]
+async fn who_heard_of_an_incident_hears_its_end_past_a_new_set_up() {
+    let (slack, telegram) = (Scripted::new("slack"), Scripted::new("telegram"));
+    let routes = Routes {
+        warning: Some(vec!["slack".into()]),
+        critical: Some(vec!["telegram".into()]),
+        ..Routes::default()
+    };
+    let settings = DeliverySettings { routes, ..DeliverySettings::default() };
+    let mut delivery = start(settings, &[&telegram, &slack]);
+    delivery.submit(state("1", Opened, Warning, "10:01:02"));
+    sleep(SECOND).await;
+    delivery.replace_channels(vec![telegram.clone(), slack.clone()]);
+    let mut escalated = state("1", Escalated, Critical, "10:01:05");
+    escalated.worst_severity = Critical;
+    delivery.submit(escalated);
+    sleep(SECOND).await;
+    let mut resolved = state("1", Resolved, Critical, "10:01:40");
+    resolved.worst_severity = Critical;
+    delivery.submit(resolved);
+    sleep(SECOND).await;
+    assert_eq!(slack.accepted().len(), 3);
+    assert_eq!(telegram.accepted().len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_critical_message_that_waits_too_long_is_told_to_the_others() {
     let (slack, telegram) = (Scripted::new("slack"), Scripted::new("telegram"));
     telegram.always(down());

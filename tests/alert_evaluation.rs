@@ -323,9 +323,9 @@ fn a_snapshot_that_nobody_records_is_one_incident_whatever_rules_watch_it() {
     assert_eq!(pass(&mut evaluator, 1.0, bad(1.0)).len(), 2);
     assert_eq!(pass(&mut evaluator, 61.0, bad(1.0)), [by("daily_pnl", Updated, stale)]);
     assert_eq!(pass(&mut evaluator, 62.0, bad(1.0)), []);
-    let reminders = pass(&mut evaluator, 1861.0, bad(1.0));
+    let reminders = pass(&mut evaluator, 1850.0, bad(1.0));
     assert_eq!(reminders, [by("drawdown", Reminded, stale)]);
-    let back = pass(&mut evaluator, 1862.0, bad(1862.0));
+    let back = pass(&mut evaluator, 1851.0, bad(1851.0));
     assert_eq!(back, [by("daily_pnl", Updated, None), by("drawdown", Updated, None)], "both had said it");
 }
 
@@ -333,7 +333,9 @@ fn a_snapshot_that_nobody_records_is_one_incident_whatever_rules_watch_it() {
 fn a_silence_mutes_messages_but_not_incidents_and_its_end_tells_what_still_holds() {
     let mut evaluator = built_in();
     let silence = Silence::new("s", Some("drawdown"), &[], wall(100.0), None).expect("well formed");
-    evaluator.silences_mut().add(silence);
+    let mut silences = Silences::default();
+    silences.add(silence);
+    evaluator.set_silences(silences);
     let events = value(&mut evaluator, 1.0, DRAWDOWN, &[], 6.0);
     assert!(events[0].silenced);
     assert_eq!(evaluator.open(at(1.0)).count(), 1);

@@ -80,7 +80,10 @@ fn direct_alerts_rules_of_ones_own_and_silences_are_decided_too() {
     assert_eq!((kinds(&events), events[0].count), (vec!["direct"], 2));
 
     let until = trading_telemetry::clock::Clock::wall(telemetry.clock()) + Duration::from_hours(1);
-    telemetry.alerts().silence(Silence::new("s", Some("psi"), &[], until, None).expect("well formed"));
+    telemetry
+        .alerts()
+        .silence(Silence::new("s", Some("psi"), &[], until, None).expect("well formed"))
+        .expect("a rule");
     telemetry.metrics().ml().psi(0.3);
     let events = telemetry.evaluate_alerts();
     assert!(events[0].silenced && events[0].kind == EventKind::Opened, "{events:?}");

@@ -5,6 +5,8 @@
 mod desk;
 #[path = "support/fake.rs"]
 mod fake;
+#[path = "support/http.rs"]
+mod http;
 #[path = "support/process.rs"]
 mod process;
 #[path = "support/slack.rs"]
@@ -226,6 +228,37 @@ fn five_hundred_alerts_and_incidents_reach_people_past_a_kill_in_each_round() {
     assert!(repeated.len() <= ROUNDS, "one in flight for each kill, not {repeated:?}");
     assert!(repeated.iter().all(|(_, times)| **times == 2), "{repeated:?}");
     assert_eq!(slack.problems(), Vec::<String>::new());
+    running.finish();
+}
+
+#[test]
+fn a_line_of_the_audit_trail_that_is_lost_is_a_critical_alert_and_counted() {
+    let service = service(|| {
+        let telemetry = init_telemetry().unwrap();
+        assert_eq!(told(), "trade");
+        // More in a moment than the smallest queue holds.
+        for _ in 0..20_000 {
+            telemetry.audit().pdt_day_trade_recorded("AAPL", 1);
+        }
+        until_told();
+        telemetry.shutdown().unwrap_err();
+    });
+    let slack = FakeSlack::start();
+    let service = with_slack(service, &slack)
+        .variable("SA_LOGGING__QUEUE_LINES", "16")
+        .variable("SA_LOGGING__AUDIT_FILE", "{service}.audit.log");
+    let mut running = service.start(&[]);
+    eventually("a start", || process::events(&service.log(), "telemetry_started").pop().map(|_| ()));
+    nothing_but(&slack, &[]);
+    running.tell("trade");
+    let alert = seen(&slack, 1).remove(0);
+    assert_eq!(headline(&alert), "\u{26a0}\u{fe0f} CRITICAL: Audit Lines Lost");
+    assert!(text(&alert).contains("check the log's disk and queue"), "{}", text(&alert));
+    let told: f64 = fact(&alert, "Lines Lost Since Start").unwrap().parse().unwrap();
+    let lost = http::value(&http::scrape(service.port()), "trading_telemetry_audit_lost_total").unwrap();
+    assert!(told >= 1.0 && lost >= told, "{told} told of {lost}");
+    let kept = std::fs::read_to_string(service.folder().join("logs/desk.audit.log")).unwrap();
+    assert!(kept.lines().count() as f64 + lost >= 20_000.0, "each line is in the trail or counted: {lost}");
     running.finish();
 }
 

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 
 use super::event::{AlertSeverity, Event, EventKind, MetadataValue};
 use super::incident::incident_id;
@@ -12,7 +13,7 @@ use super::incident::incident_id;
 const REMEMBERED: usize = 1024;
 
 /// An alert that a service sends by itself.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct DirectAlert {
     /// How bad it is.
     pub severity: AlertSeverity,
@@ -84,19 +85,60 @@ impl DirectAlert {
 pub struct Deduplicator {
     window: Duration,
     recent: VecDeque<Recent>,
+    /// Keys of windows that are over and may still be stored.
+    over: Vec<String>,
 }
 
+/// A window of duplicates.
 #[derive(Debug)]
 struct Recent {
+    /// Of its record: the id of its first event.
+    key: String,
+    stored: StoredWindow,
+    /// When it ends.
+    until: Duration,
+    /// Whether the record is not as it should be.
+    is_changed: bool,
+}
+
+/// A window of duplicates as it is stored: for the next process.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct StoredWindow {
     alert: DirectAlert,
-    sent_at: Duration,
     folded: u32,
+    /// When it began, by the wall clock.
+    since: Timestamp,
 }
 
 impl Deduplicator {
     /// Folds within `window` of the alert that was sent.
     pub fn new(window: Duration) -> Self {
-        Self { window, recent: VecDeque::new() }
+        Self { window, recent: VecDeque::new(), over: Vec::new() }
+    }
+
+    /// Goes on with the windows that an earlier process stored, by their keys. A wall clock that has jumped back since
+    /// makes none longer than a whole one.
+    pub fn restore(
+        &mut self,
+        stored: impl IntoIterator<Item = (String, StoredWindow)>,
+        now: Duration,
+        wall: Timestamp,
+    ) {
+        for (key, stored) in stored {
+            let age = Duration::try_from(wall.duration_since(stored.since)).unwrap_or_default();
+            let until = now.saturating_add(self.window.saturating_sub(age));
+            self.recent.push_back(Recent { key, stored, until, is_changed: false });
+        }
+    }
+
+    /// What has to be stored since the last call, by key; `None` removes.
+    pub fn take_changes(&mut self) -> Vec<(String, Option<StoredWindow>)> {
+        let over = std::mem::take(&mut self.over).into_iter().map(|key| (key, None));
+        let changed = self.recent.iter_mut().filter_map(|recent| {
+            let is_changed = std::mem::take(&mut recent.is_changed);
+            is_changed.then(|| (recent.key.clone(), Some(recent.stored.clone())))
+        });
+        over.chain(changed).collect()
     }
 
     /// The event to send now, or `None` where the alert was folded into one that was sent before.
@@ -107,40 +149,43 @@ impl Deduplicator {
         wall: Timestamp,
         sequence: u64,
     ) -> Option<Event> {
-        let same = self.recent.iter_mut().find(|recent| recent.alert.is_same(alert));
-        if let Some(recent) = same {
-            if now.saturating_sub(recent.sent_at) < self.window {
-                recent.folded = recent.folded.saturating_add(1);
+        let until = now.saturating_add(self.window);
+        let stored = StoredWindow { alert: alert.clone(), folded: 0, since: wall };
+        if let Some(recent) = self.recent.iter_mut().find(|recent| recent.stored.alert.is_same(alert)) {
+            recent.is_changed = true;
+            let folded = recent.stored.folded.saturating_add(1);
+            if now < recent.until {
                 // The last one's figures are the ones worth reading.
-                recent.alert.clone_from(alert);
+                recent.stored = StoredWindow { folded, since: recent.stored.since, ..stored };
                 return None;
             }
             // `due` has not run since the window ended: this one tells of those before it.
-            let count = recent.folded.saturating_add(1);
-            *recent = Recent { alert: alert.clone(), sent_at: now, folded: 0 };
-            return Some(alert.event(count, wall, sequence));
+            (recent.stored, recent.until) = (stored, until);
+            return Some(alert.event(folded, wall, sequence));
         }
         if self.recent.len() >= REMEMBERED {
-            self.recent.pop_front();
+            self.over.extend(self.recent.pop_front().map(|oldest| oldest.key));
         }
-        self.recent.push_back(Recent { alert: alert.clone(), sent_at: now, folded: 0 });
-        Some(alert.event(1, wall, sequence))
+        let event = alert.event(1, wall, sequence);
+        self.recent.push_back(Recent { key: event.incident.clone(), stored, until, is_changed: true });
+        Some(event)
     }
 
     /// The events whose window is over: one for all that were folded in it. `sequence` is called for each.
     pub fn due(&mut self, now: Duration, wall: Timestamp, mut sequence: impl FnMut() -> u64) -> Vec<Event> {
         let mut events = Vec::new();
-        let window = self.window;
-        self.recent.retain_mut(|recent| {
-            if now.saturating_sub(recent.sent_at) < window {
+        let Self { window, recent, over } = self;
+        recent.retain_mut(|recent| {
+            if now < recent.until {
                 return true;
             }
-            if recent.folded == 0 {
+            let Some(event) = recent.tell(wall, &mut sequence) else {
+                over.push(std::mem::take(&mut recent.key));
                 return false;
-            }
-            events.push(recent.alert.event(recent.folded, wall, sequence()));
-            recent.sent_at = now;
-            recent.folded = 0;
+            };
+            events.push(event);
+            recent.stored.since = wall;
+            recent.until = now.saturating_add(*window);
             true
         });
         events
@@ -148,20 +193,24 @@ impl Deduplicator {
 
     /// When [`Self::due`] has something to say next.
     pub fn next_due(&self) -> Option<Duration> {
-        self.recent
-            .iter()
-            .filter(|recent| recent.folded > 0)
-            .map(|recent| recent.sent_at.saturating_add(self.window))
-            .min()
+        self.recent.iter().filter(|recent| recent.stored.folded > 0).map(|recent| recent.until).min()
     }
 
-    /// The folded alerts that no event has told of yet: what a shutdown has to send.
+    /// The folded alerts that no event has told of yet: what a shutdown has to send. Their windows go on.
     pub fn drain(&mut self, wall: Timestamp, mut sequence: impl FnMut() -> u64) -> Vec<Event> {
-        self.recent
-            .drain(..)
-            .filter(|recent| recent.folded > 0)
-            .map(|recent| recent.alert.event(recent.folded, wall, sequence()))
-            .collect()
+        self.recent.iter_mut().filter_map(|recent| recent.tell(wall, &mut sequence)).collect()
+    }
+}
+
+impl Recent {
+    /// One event for what was folded, if anything was.
+    fn tell(&mut self, wall: Timestamp, mut sequence: impl FnMut() -> u64) -> Option<Event> {
+        let folded = std::mem::take(&mut self.stored.folded);
+        if folded == 0 {
+            return None;
+        }
+        self.is_changed = true;
+        Some(self.stored.alert.event(folded, wall, sequence()))
     }
 }
 
@@ -215,6 +264,32 @@ mod tests {
         at(&mut deduplicator, 1, &failed);
         assert_eq!(deduplicator.drain(Timestamp::UNIX_EPOCH, || 3).len(), 1);
         assert!(deduplicator.drain(Timestamp::UNIX_EPOCH, || 3).is_empty());
+        assert_eq!(at(&mut deduplicator, 2, &failed), None, "its window goes on, in the next process too");
+    }
+
+    #[test]
+    fn the_next_process_goes_on_with_the_windows_and_their_counts() {
+        let wall = |second: i64| Timestamp::from_second(1_700_000_000 + second).expect("in range");
+        let failed = alert(AlertSeverity::Critical, "failed");
+        let mut before = Deduplicator::new(WINDOW);
+        assert!(before.admit(&failed, Duration::ZERO, wall(0), 1).is_some());
+        assert!(before.admit(&failed, Duration::from_secs(100), wall(100), 2).is_none());
+        let mut changes = before.take_changes();
+        assert!(before.take_changes().is_empty());
+        let stored: Vec<_> =
+            changes.drain(..).map(|(key, stored)| (key, stored.expect("it lasts"))).collect();
+
+        // Two minutes in, on a clock that begins anew; an hour later; an hour earlier.
+        for (at, left) in [(120, 180), (3_600, 0), (-3_600, 300)] {
+            let mut after = Deduplicator::new(WINDOW);
+            after.restore(stored.clone(), Duration::from_secs(7), wall(at));
+            assert_eq!(after.next_due(), Some(Duration::from_secs(7 + left)), "{at}");
+            let due = after.due(Duration::from_secs(7 + left), wall(at), || 3);
+            assert_eq!(due.iter().map(|event| event.count).collect::<Vec<_>>(), [1], "{at}");
+            // Told, and over with the next window: its record goes.
+            assert!(after.due(Duration::from_secs(7 + left) + WINDOW, wall(at), || 4).is_empty());
+            assert_eq!(after.take_changes(), [(stored[0].0.clone(), None)]);
+        }
     }
 
     #[test]
@@ -224,5 +299,6 @@ mod tests {
             at(&mut deduplicator, 0, &alert(AlertSeverity::Info, &number.to_string()));
         }
         assert_eq!(deduplicator.recent.len(), REMEMBERED);
+        assert_eq!(deduplicator.take_changes().len(), 5_000, "and so is what is stored");
     }
 }

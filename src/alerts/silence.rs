@@ -12,10 +12,14 @@
 
 use std::sync::Arc;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::rule::yaml::{Node, Place, Source, Value, parse};
 use super::rule::{KILL_SWITCH, Matcher, Rule, RuleError, RuleErrors, all_match, no_more_keys};
+use crate::hint;
+
+/// How long one that is over is kept.
+const KEPT: SignedDuration = SignedDuration::from_hours(24);
 
 /// What mutes messages until an end.
 #[derive(Clone, Debug, PartialEq)]
@@ -51,12 +55,25 @@ impl Silence {
         until: Timestamp,
         comment: Option<&str>,
     ) -> Result<Self, RuleError> {
-        let source = Arc::new(Source { name: "silence".to_owned(), text: String::new() });
-        let place = Place { source, line: 0, column: 0, width: 1 };
+        let place = nowhere();
         check_rule(rule, labels.is_empty(), &place)?;
         let matchers = labels.iter().map(|text| Matcher::parse(text, &place)).collect::<Result<_, _>>()?;
         let (rule, comment) = (rule.map(str::to_owned), comment.map(str::to_owned));
         Ok(Self { id: id.into(), rule, matchers, until, comment })
+    }
+
+    /// Checks that the rule that it names is one of `rules`: with a name that no rule has it would mute nothing, and
+    /// nobody would know.
+    ///
+    /// # Errors
+    ///
+    /// When no rule has the name.
+    pub(crate) fn check_rule(&self, rules: &[String]) -> Result<(), RuleError> {
+        let Some(name) = self.rule.as_ref().filter(|name| !rules.contains(name)) else { return Ok(()) };
+        let names = rules.iter().map(String::as_str);
+        let otherwise = format!("the rules are {}", rules.join(", "));
+        let hint = hint::did_you_mean(name, names, &otherwise);
+        Err(nowhere().error(format!("silence `{}` mutes nothing, there is no rule `{name}`{hint}", self.id)))
     }
 
     /// Whether it mutes the messages of a series at a time.
@@ -116,9 +133,16 @@ impl Silences {
         self.silences.len() < before
     }
 
-    /// Forgets those that are over.
-    pub fn expire(&mut self, wall: Timestamp) {
-        self.silences.retain(|silence| wall < silence.until);
+    /// Forgets those that are long over, and returns them. One that has just ended is kept: the wall clock may have jumped,
+    /// and come back.
+    pub fn expire(&mut self, wall: Timestamp) -> Vec<Silence> {
+        let is_over = |silence: &mut Silence| wall.duration_since(silence.until) > KEPT;
+        self.silences.extract_if(.., is_over).collect()
+    }
+
+    /// Those that are in force at a time.
+    pub fn in_force(&self, wall: Timestamp) -> impl Iterator<Item = &Silence> {
+        self.silences.iter().filter(move |silence| wall < silence.until)
     }
 
     /// The silences.
@@ -157,6 +181,12 @@ fn read(node: Node) -> Result<Silence, RuleError> {
     let matchers =
         labels.iter().map(|(text, place)| Matcher::parse(text, place)).collect::<Result<_, _>>()?;
     Ok(Silence { id, rule: rule.map(|(rule, _)| rule), matchers, until, comment })
+}
+
+/// The place of what stands in no file.
+fn nowhere() -> Place {
+    let source = Arc::new(Source { name: "silence".to_owned(), text: String::new() });
+    Place { source, line: 0, column: 0, width: 1 }
 }
 
 fn check_rule(rule: Option<&str>, has_no_labels: bool, place: &Place) -> Result<(), RuleError> {
@@ -203,6 +233,30 @@ mod tests {
         let rules = RuleSet::built_in();
         assert!(!all.mutes(rules.get("kill_switch").expect("built in"), &[], Timestamp::UNIX_EPOCH));
         assert!(all.mutes(rules.get("drawdown").expect("built in"), &[], Timestamp::UNIX_EPOCH));
+    }
+
+    #[test]
+    fn a_rule_that_is_not_there_is_told_with_the_one_that_was_meant() {
+        let rules: Vec<String> = RuleSet::built_in().iter().map(|rule| rule.name.clone()).collect();
+        let told = |rule: &str| {
+            let silence = Silence::new("a", Some(rule), &[], Timestamp::MAX, None).expect("well formed");
+            silence.check_rule(&rules).map_err(|error| error.to_string())
+        };
+        assert_eq!(told("drawdown"), Ok(()));
+        let hint = "silence: silence `a` mutes nothing, there is no rule `drawdwn`: did you mean `drawdown`?";
+        assert_eq!(told("drawdwn"), Err(hint.to_owned()));
+        assert!(told("margin").expect_err("unknown").contains("the rules are pdt, drawdown, "));
+    }
+
+    #[test]
+    fn one_that_has_just_ended_is_kept_for_a_wall_clock_that_comes_back() {
+        let end: Timestamp = "2026-03-15T18:00:00Z".parse().expect("a time");
+        let mut silences = Silences::default();
+        silences.add(Silence::new("a", Some("feed"), &[], end, None).expect("well formed"));
+        assert!(silences.expire(end + SignedDuration::from_hours(1)).is_empty());
+        assert_eq!(silences.in_force(end + SignedDuration::from_hours(1)).count(), 0);
+        assert_eq!(silences.in_force(end - SignedDuration::from_secs(1)).count(), 1);
+        assert_eq!(silences.expire(end + SignedDuration::from_hours(25)).len(), 1);
     }
 
     #[test]

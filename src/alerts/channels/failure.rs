@@ -76,6 +76,7 @@ enum Kind {
     Paused(std::time::Duration),
     Refused(Failure),
     Unreachable(Failure),
+    Silent(std::time::Duration),
     Closed,
 }
 
@@ -90,6 +91,10 @@ impl ChannelError {
 
     pub(in crate::alerts) fn paused(channel: &str, wait: std::time::Duration) -> Self {
         Self { channel: channel.to_owned(), kind: Kind::Paused(wait) }
+    }
+
+    pub(in crate::alerts) fn silent(channel: &str, limit: std::time::Duration) -> Self {
+        Self { channel: channel.to_owned(), kind: Kind::Silent(limit) }
     }
 
     pub(in crate::alerts) fn closed(channel: &str) -> Self {
@@ -130,7 +135,7 @@ impl ChannelError {
 
     /// The service could not be reached, or not in time.
     pub fn is_unreachable(&self) -> bool {
-        matches!(self.kind, Kind::Unreachable(_))
+        matches!(self.kind, Kind::Unreachable(_) | Kind::Silent(_))
     }
 }
 
@@ -148,6 +153,13 @@ impl fmt::Display for ChannelError {
             }
             Kind::Unreachable(why) => {
                 write!(f, "channel {channel} cannot be reached ({why}): check the network")
+            }
+            Kind::Silent(limit) => {
+                let seconds = limit.as_secs();
+                write!(
+                    f,
+                    "channel {channel} did not answer in {seconds} s: check its service and the network"
+                )
             }
             Kind::Closed => write!(f, "channel {channel} is shutting down: start the telemetry again"),
         }

@@ -6,8 +6,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::alerts::event::{AlertSeverity, Event, EventKind, MetadataValue};
-use crate::alerts::message::{Notice, Origin, Story, python_float};
+use crate::alerts::event::{AlertSeverity, Event, EventKind};
+use crate::alerts::message::{Notice, Origin, Story, in_words_unless_finite};
 use crate::alerts::outbox::Ticket;
 
 /// Sorts by time of birth; different in all processes.
@@ -48,14 +48,7 @@ pub(super) struct Stored {
 
 impl Entry {
     pub(super) fn new(id: EntryId, mut event: Event, now: Duration, wall: Timestamp) -> Self {
-        // JSON knows neither NaN nor infinity; in a message they are words anyway.
-        for (_, value) in &mut event.metadata {
-            if let MetadataValue::Float(number) = value
-                && !number.is_finite()
-            {
-                *value = MetadataValue::Text(python_float(*number));
-            }
-        }
+        in_words_unless_finite(&mut event.metadata);
         let (story, severity) = (Story::of(&event), event.severity);
         Self {
             id,

@@ -39,13 +39,6 @@ pub(super) enum Next {
     },
 }
 
-/// What the other channels are to be told about this one.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Signal {
-    Trouble(String),
-    Over,
-}
-
 #[derive(Debug)]
 enum Health {
     Up,
@@ -70,6 +63,8 @@ struct Pause {
 #[derive(Debug)]
 pub(super) struct Lane {
     channel: &'static str,
+    /// Who is told when this one does not deliver.
+    others: Vec<String>,
     settings: Arc<DeliverySettings>,
     stats: Arc<ChannelStats>,
     queue: VecDeque<Entry>,
@@ -82,12 +77,14 @@ pub(super) struct Lane {
     /// Open incidents that this channel was told of: it hears their end, too.
     told: HashSet<String>,
     dropped: u64,
-    in_trouble: bool,
+    /// The incident that this channel itself is.
+    trouble: Option<Event>,
 }
 
 impl Lane {
     pub(super) fn new(
         channel: &'static str,
+        others: Vec<String>,
         pace: Pace,
         settings: Arc<DeliverySettings>,
         stats: Arc<ChannelStats>,
@@ -95,6 +92,7 @@ impl Lane {
     ) -> Self {
         Self {
             channel,
+            others,
             settings,
             stats,
             queue: VecDeque::new(),
@@ -105,7 +103,7 @@ impl Lane {
             acknowledged: (0, Duration::ZERO),
             told: HashSet::new(),
             dropped: 0,
-            in_trouble: false,
+            trouble: None,
         }
     }
 
@@ -114,6 +112,18 @@ impl Lane {
         let Ok(pause) = serde_json::from_slice::<Pause>(bytes) else { return };
         let left = Duration::try_from(pause.until.duration_since(now.wall)).unwrap_or_default();
         self.not_before = now.monotonic + left.min(pause.length).min(self.settings.longest_pause);
+    }
+
+    /// Goes on with an open incident that this channel was told of before.
+    pub(super) fn restore_told(&mut self, incident: &str) {
+        self.told.insert(incident.to_owned());
+    }
+
+    /// Goes on with the incident that this channel is: until it takes a message, nobody knows that it is over.
+    pub(super) fn restore_trouble(&mut self, open: Event, now: Now) {
+        self.trouble = Some(open);
+        self.health = Health::Failing { failures: 0, retry_at: now.monotonic };
+        self.stats.set_up(false);
     }
 
     /// Whether this channel gets `event`: by its route, or because it knows the incident.
@@ -133,15 +143,18 @@ impl Lane {
             self.stats.add_many(severity, DeliveryResult::Deduplicated, u64::from(event.count - 1));
         }
         let waiting = self.queue.iter_mut().find(|waiting| waiting.is_continued_by(event));
+        let is_hidden = event.silenced && waiting.is_none();
+        if event.is_open() {
+            if !is_hidden && self.told.insert(event.incident.clone()) {
+                batch.put(Table::Told, &told_key(self.channel, &event.incident), Vec::new());
+            }
+        } else if self.told.remove(&event.incident) {
+            batch.remove(Table::Told, &told_key(self.channel, &event.incident));
+        }
         // A state that must not be shown still ends what an unsent message would claim.
-        if event.silenced && waiting.is_none() {
+        if is_hidden {
             self.stats.add(severity, DeliveryResult::Silenced);
             return;
-        }
-        if event.is_open() {
-            self.told.insert(event.incident.clone());
-        } else {
-            self.told.remove(&event.incident);
         }
         if entry.is_critical()
             && let Health::Failing { retry_at, .. } = &mut self.health
@@ -225,7 +238,8 @@ impl Lane {
     /// When something happens by itself.
     fn next_deadline(&self, at: Duration) -> Option<Duration> {
         let expiry = self.queue.iter().map(|entry| entry.expires(self.ttl(entry))).min();
-        let trouble = (!self.in_trouble).then(|| self.trouble_at()).flatten().filter(|trouble| *trouble > at);
+        let trouble =
+            self.trouble.is_none().then(|| self.trouble_at()).flatten().filter(|trouble| *trouble > at);
         [expiry, trouble].into_iter().flatten().min()
     }
 
@@ -382,22 +396,25 @@ impl Lane {
         waits_since.map(|entry| entry.began).min().map(|began| began + self.settings.unsent_critical_after)
     }
 
-    /// What the other channels must learn, once per trouble.
-    pub(super) fn signal(&mut self, now: Now) -> Option<Signal> {
+    /// What the other channels must learn: the incident that this channel is opens or ends.
+    pub(super) fn signal(&mut self, now: Now) -> Option<Event> {
         let late = self.trouble_at().is_some_and(|at| now.monotonic >= at);
         let trouble = match &self.health {
             Health::Dead { why, .. } => Some(why.to_string()),
             _ if late => Some("critical alerts wait".to_owned()),
             _ => None,
         };
-        match (self.in_trouble, trouble) {
-            (false, Some(why)) => {
-                self.in_trouble = true;
-                Some(Signal::Trouble(why))
+        match (&self.trouble, trouble) {
+            (None, Some(why)) => {
+                let event = own::trouble(self.channel, &why, self.others.clone(), now.wall);
+                self.trouble = Some(event.clone());
+                Some(event)
             }
-            (true, None) => {
-                self.in_trouble = false;
-                Some(Signal::Over)
+            // While it fails, nobody has seen it recover.
+            (Some(open), None) if matches!(self.health, Health::Up) => {
+                let over = own::over(open, "The channel takes messages again.", now.wall);
+                self.trouble = None;
+                Some(over)
             }
             _ => None,
         }
@@ -415,6 +432,10 @@ impl Lane {
     pub(super) fn is_empty(&self) -> bool {
         self.queue.is_empty() && self.in_flight.is_none()
     }
+}
+
+fn told_key(channel: &str, incident: &str) -> String {
+    format!("{channel}/{incident}")
 }
 
 /// Why a message out of turn has to wait.

@@ -120,10 +120,13 @@ impl Delivery {
         };
         let now = Now { monotonic: clock.monotonic(), wall: clock.wall() };
         let (mut stations, mut asked) = (Vec::new(), Vec::new());
+        let names: Vec<_> = channels.iter().map(|channel| channel.name()).collect();
         for channel in channels {
             let stats = stats_of(channel.name());
+            let others = names.iter().filter(|name| **name != channel.name());
             let lane = Lane::new(
                 channel.name(),
+                others.map(|name| (*name).to_owned()).collect(),
                 channel.pace(),
                 Arc::clone(&settings),
                 Arc::clone(&stats),
@@ -278,6 +281,21 @@ impl Inner {
                 station.lane().restore_pause(bytes, now);
             }
         }
+        for (key, _) in opened.contents.of(Table::Told) {
+            if let Some((channel, incident)) = key.split_once('/')
+                && let Some(station) = self.station(channel)
+            {
+                station.lane().restore_told(incident);
+            }
+        }
+        for open in own::open(&opened.contents).filter(|open| !own::is_of_outbox(open)) {
+            match self.stations.iter().find(|station| own::is_of_channel(&open, station.channel.name())) {
+                Some(station) => station.lane().restore_trouble(open, now),
+                None => {
+                    self.tell(Some(own::over(&open, "The channel is not configured any more.", now.wall)))
+                }
+            }
+        }
         let mut unreadable = 0_u64;
         {
             let mut batch = self.outbox.begin();
@@ -311,7 +329,7 @@ impl Inner {
 /// Makes an incident of an outbox that is not on disk.
 async fn watch_outbox(inner: Arc<Inner>, mut closing: watch::Receiver<Option<Duration>>) {
     let mut health = inner.outbox.health();
-    let mut open: Option<Event> = None;
+    let mut open = own::open(&inner.outbox.contents()).find(own::is_of_outbox);
     loop {
         let state = health.borrow_and_update().clone();
         let event = match (&state, open.take()) {
@@ -329,7 +347,7 @@ async fn watch_outbox(inner: Arc<Inner>, mut closing: watch::Receiver<Option<Dur
             }
             (Health::Stored, None) => None,
         };
-        inner.record(event, &[]);
+        inner.tell(event);
         tokio::select! {
             changed = health.changed() => if changed.is_err() { return },
             _ = closing.changed() => return,

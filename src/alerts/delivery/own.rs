@@ -5,10 +5,16 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use super::Record;
 use super::entry::EntryId;
 use super::pace::random;
 use crate::alerts::channels::Failure;
 use crate::alerts::event::{AlertSeverity, Event, EventKind, MetadataValue};
+use crate::alerts::outbox::{Contents, Table};
+
+/// The rules of the incidents that are delivery's own.
+const CHANNEL: &str = "alert_channel";
+const OUTBOX: &str = "alert_outbox";
 
 /// An id that sorts by time.
 pub(super) fn new_id(wall: Timestamp) -> EntryId {
@@ -33,10 +39,37 @@ pub(in crate::alerts) fn test(channel: &str, at: Timestamp) -> Event {
 pub(super) fn trouble(channel: &str, why: &str, others: Vec<String>, at: Timestamp) -> Event {
     let title = format!("Alert channel {channel} is not delivering");
     let mut event = event(EventKind::Opened, AlertSeverity::Critical, title, format!("Reason: {why}"), at);
-    event.rule = Some("alert_channel".into());
+    event.rule = Some(CHANNEL.into());
     event.labels = vec![("channel".into(), channel.to_owned())];
     event.channels = Some(others);
     event
+}
+
+/// The key of the record of an incident of delivery itself: it is open as long as the record is there.
+pub(super) fn key(event: &Event) -> String {
+    let labels = event.labels.iter().map(|(_, value)| value.as_str());
+    event.rule.as_deref().into_iter().chain(labels).collect::<Vec<_>>().join("/")
+}
+
+/// The record of an incident of delivery itself, with which a later process goes on.
+pub(super) fn record(event: &Event) -> Record {
+    let value = event.is_open().then(|| serde_json::to_vec(event).unwrap_or_default());
+    Record { table: Table::Own, key: key(event), value }
+}
+
+/// The incidents of delivery itself that are open in `contents`.
+pub(super) fn open(contents: &Contents) -> impl Iterator<Item = Event> {
+    contents.of(Table::Own).filter_map(|(_, bytes)| serde_json::from_slice(bytes).ok())
+}
+
+/// Whether it is that of [`unsafe_outbox`].
+pub(super) fn is_of_outbox(event: &Event) -> bool {
+    event.rule.as_deref() == Some(OUTBOX)
+}
+
+/// Whether it is that of [`trouble`] with `channel`.
+pub(super) fn is_of_channel(event: &Event, channel: &str) -> bool {
+    event.rule.as_deref() == Some(CHANNEL) && event.labels.iter().any(|(_, value)| value == channel)
 }
 
 /// That the incident `open` is over.
@@ -50,7 +83,7 @@ pub(super) fn unsafe_outbox(why: &str, at: Timestamp) -> Event {
     let message = format!("Alerts are kept in memory only and would not survive a crash. Reason: {why}");
     let mut event =
         event(EventKind::Opened, AlertSeverity::Critical, "Alert outbox not writable".into(), message, at);
-    event.rule = Some("alert_outbox".into());
+    event.rule = Some(OUTBOX.into());
     event
 }
 

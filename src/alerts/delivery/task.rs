@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 
 use super::Inner;
-use super::lane::{Lane, Next, Pausing, Signal};
+use super::lane::{Lane, Next, Pausing};
 use super::own;
 use super::pace::jitter;
 use super::stats::ChannelStats;
@@ -53,7 +53,6 @@ pub(super) async fn run(
 ) {
     let Some(station) = inner.stations.get(index) else { return };
     let mut committed = inner.outbox.committed();
-    let mut trouble: Option<Event> = None;
     loop {
         let until = *closing.borrow_and_update();
         let done = *committed.borrow_and_update();
@@ -64,7 +63,7 @@ pub(super) async fn run(
             let next = lane.next(now, done, &mut batch);
             (next, lane.signal(now))
         };
-        inner.tell_others(station, signal, &mut trouble);
+        inner.tell(signal);
         match next {
             Next::Send(entry) => {
                 let notice =
@@ -77,7 +76,7 @@ pub(super) async fn run(
                     lane.settle(outcome, now, jitter(), &mut batch);
                     lane.signal(now)
                 };
-                inner.tell_others(station, signal, &mut trouble);
+                inner.tell(signal);
             }
             Next::Wait { until: wake, for_disk } => {
                 if let Some(deadline) = until {
@@ -142,6 +141,10 @@ async fn send(
 async fn test(inner: &Inner, station: &Station, asked: Test) {
     let name = station.channel.name();
     loop {
+        // Whoever asked may have waited long enough.
+        if asked.is_closed() {
+            return;
+        }
         let pausing = station.lane().take_token(inner.now());
         match pausing {
             Ok(()) => break,
@@ -171,23 +174,11 @@ async fn test(inner: &Inner, station: &Station, asked: Test) {
 }
 
 impl Inner {
-    /// Opens or resolves the incident that a channel itself is.
-    fn tell_others(&self, station: &Station, signal: Option<Signal>, open: &mut Option<Event>) {
-        let name = station.channel.name();
-        let event = match signal {
-            Some(Signal::Trouble(why)) => {
-                let others = self.stations.iter().map(|station| station.channel.name().to_owned());
-                let others = others.filter(|other| other != name).collect();
-                let event = own::trouble(name, &why, others, self.clock.wall());
-                *open = Some(event.clone());
-                event
-            }
-            Some(Signal::Over) => match open.take() {
-                Some(open) => own::over(&open, "The channel takes messages again.", self.clock.wall()),
-                None => return,
-            },
-            None => return,
-        };
-        self.record([event], &[]);
+    /// Tells of an incident of delivery itself, and keeps it as long as it is open.
+    pub(super) fn tell(&self, event: Option<Event>) {
+        if let Some(event) = event {
+            let record = own::record(&event);
+            self.record([event], &[record]);
+        }
     }
 }

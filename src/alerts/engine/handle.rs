@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::future::Future;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use secrecy::SecretString;
@@ -14,6 +14,7 @@ use crate::alerts::channels::ChannelError;
 use crate::alerts::delivery::Drained;
 use crate::alerts::direct::DirectAlert;
 use crate::alerts::event::{AlertSeverity, Event, MetadataValue};
+use crate::alerts::rule::RuleError;
 use crate::alerts::silence::Silence;
 use crate::lock::lock;
 use crate::orders::Identity;
@@ -37,6 +38,8 @@ pub(super) struct Shared {
     pub(super) wake: Notify,
     pub(super) subscribers: Subscribers,
     pub(super) view: View,
+    /// The names of all rules.
+    pub(super) rules: OnceLock<Vec<String>>,
 }
 
 /// What only the engine's thread can do.
@@ -150,10 +153,17 @@ impl Alerts {
         self.shared.subscribers.add(act)
     }
 
-    /// Mutes messages until the silence ends. It does not end with a restart only if it stands in the file of
-    /// silences.
-    pub fn silence(&self, silence: Silence) {
+    /// Mutes messages until the silence ends, also past a restart.
+    ///
+    /// # Errors
+    ///
+    /// When it names a rule that does not exist.
+    pub fn silence(&self, silence: Silence) -> Result<(), RuleError> {
+        if let Some(rules) = self.shared.rules.get() {
+            silence.check_rule(rules)?;
+        }
         self.command(Command::Silence(silence));
+        Ok(())
     }
 
     /// Ends a silence that a call made; `false` where there is none of that id.

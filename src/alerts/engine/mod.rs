@@ -178,7 +178,7 @@ impl Core {
         self.tell(notices);
         if took.is_some() || !events.is_empty() {
             let metrics = &self.metrics;
-            self.view.evaluated(&mut self.evaluator, moment, took, |metric| is_owned(metrics, metric));
+            self.view.evaluated(&self.evaluator, moment, took, |metric| is_owned(metrics, metric));
         }
         self.view.told(&events);
         events
@@ -207,6 +207,11 @@ impl Core {
 
 fn samples<'a>(metrics: &'a Metrics, components: &'a Components, moment: Moment) -> Samples<'a> {
     Samples { metrics, components, monotonic: moment.monotonic }
+}
+
+/// The names of all rules.
+fn rule_names(policy: &Policy) -> Vec<String> {
+    policy.rules.iter().map(|rule| rule.name.clone()).collect()
 }
 
 /// The names of the rules that are for this process to evaluate.

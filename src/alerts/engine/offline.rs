@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::config::Policy;
 use super::handle::{Alerts, Command, Commands, Shared};
 use super::silences::SilenceSources;
-use super::{Core, owned_rules};
+use super::{Core, owned_rules, rule_names};
 use crate::alerts::event::Event;
 use crate::clock::Clock;
 use crate::metrics::Readings;
@@ -27,20 +27,23 @@ impl Offline {
         let shared = Arc::clone(&alerts.shared);
         shared.view.observe(readings.metrics().registry());
         shared.view.begin(owned_rules(policy, readings.metrics()), std::iter::empty());
+        let silences = SilenceSources::new(PathBuf::new(), rule_names(policy));
+        // A handle that is new has none yet.
+        let _ = shared.rules.set(rule_names(policy));
         let (core, _) = Core::new(policy, readings, clock, shared.view.clone(), Vec::new());
-        (alerts, Self { core, shared, commands, silences: SilenceSources::new(PathBuf::new()) })
+        (alerts, Self { core, shared, commands, silences })
     }
 
     /// One evaluation: of the direct alerts since the last, and of every rule.
     pub(crate) fn evaluate(&mut self) -> Vec<Event> {
         while let Ok(command) = self.commands.try_recv() {
             match command {
-                Command::Silence(silence) => self.silences.add(silence),
-                Command::EndSilence(id, reply) => drop(reply.send(self.silences.end(&id))),
+                Command::Silence(silence) => drop(self.silences.add(silence)),
+                Command::EndSilence(id, reply) => drop(reply.send(self.silences.end(&id).is_some())),
                 // There is no channel here.
                 Command::Test(..) | Command::Slack(_) | Command::Telegram(..) | Command::Shutdown(..) => {}
             }
-            self.core.evaluator.set_silences(self.silences.in_force());
+            self.core.evaluator.set_silences(self.silences.all());
         }
         let mut events = self.core.evaluate_latched(|| self.shared.inbox.take());
         let foreign = self.core.watches_foreign().then(|| self.core.readings.collect_foreign()).flatten();

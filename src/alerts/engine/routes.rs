@@ -10,12 +10,16 @@ use jiff::Timestamp;
 use serde::Deserialize;
 
 use super::handle::Alerts;
+use crate::alerts::channels::ChannelError;
 use crate::alerts::silence::Silence;
 use crate::clock::Clock;
 use crate::logs::{AUDIT_TARGET, EventFilter};
 use crate::server::{Access, Answer, Endpoint, Request, Routes};
 
 const JSON: &str = "application/json";
+
+/// How long a test over HTTP waits for its channel: less than the server gives to an answer.
+const TEST_LIMIT: Duration = Duration::from_secs(8);
 
 /// Mounts `GET /alerts`, `GET /alerts/silences` and, where `has_token`, what changes something. Each change is an audit line.
 pub(crate) fn mount(
@@ -79,6 +83,9 @@ fn silence(alerts: &Alerts, request: &Request, now: Timestamp) -> Answer {
     let labels: Vec<&str> = wanted.labels.iter().map(String::as_str).collect();
     match Silence::new(&wanted.id, wanted.rule.as_deref(), &labels, wanted.until, wanted.comment.as_deref()) {
         Ok(silence) => {
+            if let Err(error) = alerts.silence(silence) {
+                return Answer::plain(StatusCode::BAD_REQUEST, error);
+            }
             tracing::info!(
                 target: AUDIT_TARGET,
                 silence = wanted.id,
@@ -88,7 +95,6 @@ fn silence(alerts: &Alerts, request: &Request, now: Timestamp) -> Answer {
                 comment = wanted.comment,
                 "alert_silence_added"
             );
-            alerts.silence(silence);
             Answer::new(StatusCode::CREATED, JSON, serde_json::json!({ "id": wanted.id }).to_string())
         }
         Err(error) => Answer::plain(StatusCode::BAD_REQUEST, error),
@@ -133,9 +139,14 @@ impl Endpoint for TestChannel {
     fn answer(&self, request: Request) -> Pin<Box<dyn Future<Output = Answer> + Send + '_>> {
         Box::pin(async move {
             tracing::info!(target: AUDIT_TARGET, channel = request.rest, "alert_channel_tested");
-            match self.0.test_channel(&request.rest).await {
-                Ok(()) => Answer::plain(StatusCode::OK, "delivered"),
-                Err(error) => Answer::plain(StatusCode::BAD_GATEWAY, error),
+            let tested = self.0.test_channel(&request.rest);
+            match tokio::time::timeout(TEST_LIMIT, tested).await {
+                Ok(Ok(())) => Answer::plain(StatusCode::OK, "delivered"),
+                Ok(Err(error)) => Answer::plain(StatusCode::BAD_GATEWAY, error),
+                Err(_) => {
+                    let error = ChannelError::silent(&request.rest, TEST_LIMIT);
+                    Answer::plain(StatusCode::GATEWAY_TIMEOUT, error)
+                }
             }
         })
     }

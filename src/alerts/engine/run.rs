@@ -13,9 +13,10 @@ use super::config::{ChannelSettings, EngineConfig, EngineError};
 use super::handle::{Alerts, Command, Commands, Shared};
 use super::heartbeat::Heart;
 use super::silences::SilenceSources;
-use super::{Core, owned_rules, view};
+use super::{Core, owned_rules, rule_names, view};
 use crate::alerts::channels::HttpSettings;
 use crate::alerts::delivery::{Delivery, Drained, Record, Routes};
+use crate::alerts::direct::StoredWindow;
 use crate::alerts::evaluation::StoredIncident;
 use crate::alerts::event::{AlertSeverity, Event};
 use crate::alerts::message::Origin;
@@ -56,6 +57,8 @@ pub(crate) fn prepare(
     // On the scrape from the first one on, however long the outbox takes to open.
     let metrics = readings.metrics();
     shared.view.observe(metrics.registry());
+    // A handle that is new has none yet.
+    let _ = shared.rules.set(rule_names(&config.policy));
     shared.view.begin(owned_rules(&config.policy, metrics), channels.iter().map(|channel| channel.name()));
     let durations = channels
         .iter()
@@ -83,13 +86,15 @@ impl Prepared {
                 let config = &self.config;
                 let folder = config.outbox.parent().unwrap_or(Path::new("")).to_owned();
                 let (outbox, opened) = Outbox::open(&folder, &config.service);
-                let (core, ended) = Core::new(
+                let (mut core, ended) = Core::new(
                     &config.policy,
                     self.readings.clone(),
                     Arc::clone(&self.clock),
                     self.shared.view.clone(),
                     stored_incidents(&opened),
                 );
+                let moment = core.moment();
+                core.evaluator.restore_windows(stored_windows(&opened), moment);
                 runtime.block_on(async move {
                     let (engine, commands) = Engine::new(self, core, outbox, &opened);
                     engine.run(commands, ended).await;
@@ -118,6 +123,12 @@ fn stored_incidents(opened: &Opened) -> Vec<StoredIncident> {
         );
     }
     stored
+}
+
+/// A window that cannot be read costs a message that was sent before, at worst.
+fn stored_windows(opened: &Opened) -> Vec<(String, StoredWindow)> {
+    let windows = opened.contents.of(Table::Windows);
+    windows.filter_map(|(key, bytes)| Some((key.to_owned(), serde_json::from_slice(bytes).ok()?))).collect()
 }
 
 struct Engine {
@@ -157,7 +168,7 @@ impl Engine {
             http: config.http,
             clock,
             shared,
-            silences: SilenceSources::new(config.silences_file),
+            silences: SilenceSources::new(config.silences_file, rule_names(&config.policy)),
             audit_loss: AuditLoss::new(audit_lost),
             heart,
             interval: config.interval,
@@ -165,7 +176,9 @@ impl Engine {
             stored,
             stored_at: Instant::now(),
         };
-        engine.reread_silences();
+        engine.silences.restore(&opened.contents);
+        engine.silences.reread();
+        engine.silence();
         engine.show();
         (engine, commands)
     }
@@ -220,7 +233,7 @@ impl Engine {
     }
 
     fn evaluate(&mut self, foreign: Option<&ResourceMetrics>) {
-        self.reread_silences();
+        self.look_after_silences();
         let mut events = self.core.evaluate(|| self.shared.inbox.take(), foreign);
         events.extend(self.core.direct(self.audit_loss.alert()));
         self.record(events);
@@ -230,7 +243,12 @@ impl Engine {
         }
     }
 
-    fn reread_silences(&mut self) {
+    /// Reads the file if it has changed, and forgets what is long over.
+    fn look_after_silences(&mut self) {
+        let gone = self.silences.expire(self.clock.wall());
+        if !gone.is_empty() {
+            self.delivery.record([], &gone);
+        }
         if self.silences.reread() {
             self.silence();
         }
@@ -238,16 +256,32 @@ impl Engine {
 
     /// Puts the silences in force.
     fn silence(&mut self) {
-        let silences = self.silences.in_force();
-        self.shared.view.silenced(&silences);
+        let silences = self.silences.all();
+        self.shared.view.silenced(silences.in_force(self.clock.wall()));
         self.core.evaluator.set_silences(silences);
     }
 
     /// Hands on what there is to tell, together with the incidents that it leaves open.
     fn record(&mut self, events: Vec<Event>) {
-        if events.is_empty() && self.stored_at.elapsed() < STORE_EVERY {
+        let mut records = self.windows();
+        if !events.is_empty() || self.stored_at.elapsed() >= STORE_EVERY {
+            records.extend(self.incidents());
+        } else if records.is_empty() {
             return;
         }
+        self.shared.subscribers.tell(&events);
+        self.delivery.record(events, &records);
+    }
+
+    /// What has changed of the windows of duplicates.
+    fn windows(&mut self) -> Vec<Record> {
+        let changes = self.core.evaluator.take_window_changes().into_iter();
+        let bytes = |window: Option<StoredWindow>| window.and_then(|window| serde_json::to_vec(&window).ok());
+        changes.map(|(key, window)| Record { table: Table::Windows, key, value: bytes(window) }).collect()
+    }
+
+    /// The open incidents, and those in the outbox that are open no more.
+    fn incidents(&mut self) -> Vec<Record> {
         self.stored_at = Instant::now();
         let moment = self.core.moment();
         let mut gone = std::mem::take(&mut self.stored);
@@ -261,8 +295,7 @@ impl Engine {
             self.stored.insert(id);
         }
         records.extend(gone.into_iter().map(|key| Record { table: Table::Incidents, key, value: None }));
-        self.shared.subscribers.tell(&events);
-        self.delivery.record(events, &records);
+        records
     }
 
     fn show(&mut self) {
@@ -289,13 +322,15 @@ impl Engine {
                 tokio::spawn(async move { reply.send(tested.await) });
             }
             Command::Silence(silence) => {
-                self.silences.add(silence);
+                let record = self.silences.add(silence);
+                self.delivery.record([], &[record]);
                 self.silence();
             }
             Command::EndSilence(id, reply) => {
                 let ended = self.silences.end(&id);
+                self.delivery.record([], ended.as_slice());
                 self.silence();
-                let _ = reply.send(ended);
+                let _ = reply.send(ended.is_some());
             }
             Command::Slack(webhook) => {
                 self.channels.set_slack(webhook);

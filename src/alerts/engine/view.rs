@@ -11,7 +11,7 @@ use crate::alerts::channels::LogChannel;
 use crate::alerts::delivery::{ChannelStats, DeliveryResult, QueueSnapshot};
 use crate::alerts::evaluation::{Evaluator, Moment};
 use crate::alerts::event::{AlertSeverity, Event, Reason};
-use crate::alerts::silence::Silences;
+use crate::alerts::silence::Silence;
 use crate::lock::lock;
 use crate::metrics::catalog::{self, Instrument};
 use crate::metrics::{Distribution, Registry};
@@ -65,7 +65,7 @@ struct State {
     evaluation_seconds: f64,
     stats: Vec<Arc<ChannelStats>>,
     queues: Vec<(&'static str, QueueSnapshot)>,
-    silences: Silences,
+    silences: Vec<Silence>,
 }
 
 /// The engine's face: written after each evaluation, read by scrapes and people.
@@ -95,7 +95,7 @@ impl View {
     /// Shows what an evaluation came to.
     pub(super) fn evaluated(
         &self,
-        evaluator: &mut Evaluator,
+        evaluator: &Evaluator,
         moment: Moment,
         took: Option<Duration>,
         owned: impl Fn(&str) -> bool,
@@ -122,7 +122,7 @@ impl View {
             .map(|(rule, state)| (rule.name.clone(), state.value))
             .collect();
         let open_by_severity = evaluator.open_by_severity();
-        let silences = evaluator.silences_mut().clone();
+        let silences = evaluator.silences().in_force(moment.wall).cloned().collect();
         let mut shown = self.lock();
         shown.open = open;
         shown.rules = rules;
@@ -153,8 +153,8 @@ impl View {
     }
 
     /// Shows the silences that are in force from now on.
-    pub(super) fn silenced(&self, silences: &Silences) {
-        self.lock().silences = silences.clone();
+    pub(super) fn silenced<'a>(&self, silences: impl Iterator<Item = &'a Silence>) {
+        self.lock().silences = silences.cloned().collect();
     }
 
     /// The body of `/alerts/silences`.

@@ -99,14 +99,12 @@ impl Evaluator {
                 events.extend(self.admit_alone(held, now, wall));
             }
         }
-        if self.direct.next_due().is_some_and(|due| now >= due) {
-            let mut sequence = self.sequence;
-            events.extend(self.direct.due(now, wall, || {
-                sequence = sequence.wrapping_add(1);
-                sequence
-            }));
-            self.sequence = sequence;
-        }
+        let mut sequence = self.sequence;
+        events.extend(self.direct.due(now, wall, || {
+            sequence = sequence.wrapping_add(1);
+            sequence
+        }));
+        self.sequence = sequence;
         events
     }
 

@@ -31,9 +31,10 @@ use jiff::Timestamp;
 pub use outcome::{Notice, OpenIncident, Outcome, RuleState, StoredIncident};
 pub use sample::{LabelSet, Measured, Origin, Recorded, Sample};
 
-use super::direct::{Deduplicator, DirectAlert};
+use super::direct::{Deduplicator, DirectAlert, StoredWindow};
 use super::event::{AlertSeverity, Event, EventKind};
 use super::incident::{Hours, Limits, Now, Transition};
+use super::message::in_words_unless_finite;
 use super::rule::{Rule, RuleSet};
 use super::silence::Silences;
 use join::Held;
@@ -187,6 +188,16 @@ impl Evaluator {
         Some(render::orphan(&stored.rule, &stored.labels, transition, now.wall))
     }
 
+    /// Goes on with the windows of duplicates that an earlier process stored, by their keys.
+    pub fn restore_windows(&mut self, stored: Vec<(String, StoredWindow)>, moment: Moment) {
+        self.direct.restore(stored, self.timeline.at(moment.monotonic), moment.wall);
+    }
+
+    /// The windows of duplicates that have to be stored since the last call, by their keys; `None` removes.
+    pub fn take_window_changes(&mut self) -> Vec<(String, Option<StoredWindow>)> {
+        self.direct.take_changes()
+    }
+
     /// Begins an evaluation.
     pub fn begin(&mut self, moment: Moment, scope: Scope) -> Pass<'_> {
         self.pass += 1;
@@ -199,9 +210,9 @@ impl Evaluator {
         self.silences = silences;
     }
 
-    /// The silences, to add one or end one.
-    pub fn silences_mut(&mut self) -> &mut Silences {
-        &mut self.silences
+    /// The silences, those that have just ended included.
+    pub fn silences(&self) -> &Silences {
+        &self.silences
     }
 
     /// The metrics that some rule watches: what a collection has to hold.
@@ -339,7 +350,8 @@ impl Pass<'_> {
 impl Evaluator {
     /// Takes an alert that the service sends by itself: what there is to tell now. See also
     /// [`Self::next_deadline`].
-    pub fn direct(&mut self, alert: DirectAlert, moment: Moment) -> Vec<Event> {
+    pub fn direct(&mut self, mut alert: DirectAlert, moment: Moment) -> Vec<Event> {
+        in_words_unless_finite(&mut alert.metadata);
         let now = self.now(moment);
         let mut events = self.join(alert, &now);
         events.extend(self.due(now.monotonic, now.wall));

@@ -248,6 +248,10 @@ impl State {
             Reading::Value { .. } | Reading::Invalid => {
                 self.seen = true;
                 self.absent_since = None;
+                // It is recorded, if badly: what only another incident told of is over without a word.
+                if self.told_elsewhere.take().is_some() && !self.tells_of_missing() {
+                    self.missing = None;
+                }
                 let since = *self.invalid_since.get_or_insert(now.monotonic);
                 if let Some(incident) = &mut self.incident
                     && now.monotonic.saturating_sub(since) >= limits.invalid_after

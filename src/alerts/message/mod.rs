@@ -17,6 +17,7 @@ pub(crate) use layout::details;
 pub use slack::slack_payload;
 pub use story::{Moment, Story};
 pub use telegram::telegram_payload;
+pub(crate) use text::in_words_unless_finite;
 pub use text::python_float;
 
 use super::event::{Event, EventKind};

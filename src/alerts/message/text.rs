@@ -1,5 +1,7 @@
 //! Text from outside, made harmless, escaped and cut to measure.
 
+use crate::alerts::event::MetadataValue;
+
 /// Stands where something was cut.
 pub(super) const CUT: &str = "…[cut]";
 
@@ -82,6 +84,17 @@ fn clean(raw: &str) -> String {
         .collect::<String>()
         .trim_end()
         .to_owned()
+}
+
+/// JSON, and so what is stored, knows neither NaN nor infinity; in a message they are words anyway.
+pub(crate) fn in_words_unless_finite(metadata: &mut [(String, MetadataValue)]) {
+    for (_, value) in metadata {
+        if let MetadataValue::Float(number) = value
+            && !number.is_finite()
+        {
+            *value = MetadataValue::Text(python_float(*number));
+        }
+    }
 }
 
 /// A float as Python's `repr` prints it: `38.5`, `100.0`, `1e-05`, `nan`.

@@ -14,10 +14,24 @@ pub enum Table {
     NotBefore,
     /// Windows of duplicates, by alert.
     Windows,
+    /// Silences that calls made, by their id.
+    Silences,
+    /// Open incidents of delivery itself, by what they are about.
+    Own,
+    /// Open incidents that a channel was told of, by channel and incident.
+    Told,
 }
 
 impl Table {
-    pub(super) const ALL: [Self; 4] = [Self::Unsent, Self::Incidents, Self::NotBefore, Self::Windows];
+    pub(super) const ALL: [Self; 7] = [
+        Self::Unsent,
+        Self::Incidents,
+        Self::NotBefore,
+        Self::Windows,
+        Self::Silences,
+        Self::Own,
+        Self::Told,
+    ];
 
     /// The name of the table in the file.
     pub(super) const fn name(self) -> &'static str {
@@ -26,6 +40,9 @@ impl Table {
             Self::Incidents => "incidents",
             Self::NotBefore => "not_before",
             Self::Windows => "windows",
+            Self::Silences => "silences",
+            Self::Own => "own",
+            Self::Told => "told",
         }
     }
 }

@@ -26,7 +26,7 @@ pub struct Loaded {
 }
 
 impl Loaded {
-    /// The rules, if nothing is wrong: what a start wants. A reload goes on with [`Self::rules`].
+    /// The rules, if nothing is wrong: what a start wants. [`Self::rules`] are what can be used all the same.
     ///
     /// # Errors
     ///
