@@ -277,6 +277,55 @@ fn panels_lie_side_by_side() {
     }
 }
 
+/// What says what is now, and nothing when nobody is there to say it.
+const OF_NOW: &[&str] = &[
+    "trading_system_info{",
+    "trading_ml_feature_importance{",
+    "trading_kill_switch_active{",
+    "trading_circuit_breakers_tripped{",
+    "process_start_time_seconds{",
+];
+
+/// A process that is dead has no kill switch that is off, and runs since no time.
+#[test]
+fn what_is_said_of_now_is_not_what_was_known_last() {
+    let dashboards = all();
+    let stats = panels(&dashboards).filter(|panel| panel.kind() == "stat");
+    let of_now =
+        stats.filter(|panel| panel.queries().any(|(query, _)| OF_NOW.iter().any(|one| query.contains(one))));
+    let mut titles = BTreeSet::new();
+    for panel in of_now {
+        assert!(panel.targets().iter().all(|target| target["instant"] == json!(true)), "{}", panel.name());
+        titles.insert(panel.title());
+    }
+    assert_eq!(titles, BTreeSet::from(["Breakers tripped", "Kill switch", "Running since"]));
+    for panel in
+        panels(&dashboards).filter(|panel| panel.queries().any(|(query, _)| query.starts_with("time() -")))
+    {
+        assert!(
+            panel.targets().iter().all(|one| one["instant"] == json!(true)),
+            "{}: an age that stands",
+            panel.name()
+        );
+    }
+}
+
+/// Without a value Grafana takes the colour of the lowest threshold: a closed market would be red, a silent kill switch green.
+#[test]
+fn no_value_has_no_colour_of_good_or_bad() {
+    for panel in panels(&all()) {
+        let defaults = &panel.json["fieldConfig"]["defaults"];
+        let by_level = defaults["color"]["mode"] == json!("thresholds");
+        if !by_level || !["stat", "gauge", "bargauge"].contains(&panel.kind()) {
+            continue;
+        }
+        let mappings = defaults["mappings"].as_array().map(Vec::as_slice).unwrap_or_default();
+        let expected = json!({"type": "special", "options": {
+            "match": "null+nan", "result": {"text": defaults["noValue"], "color": "#8e8e8e"}}});
+        assert!(mappings.contains(&expected), "{}: {mappings:?}", panel.name());
+    }
+}
+
 /// Seen in a running Grafana, and invisible in the JSON.
 #[test]
 fn no_panel_hides_what_happened() {
@@ -328,10 +377,7 @@ fn no_panel_hides_what_happened() {
         // An instant query finds nothing five minutes after the last sample, unless it reads a range.
         for target in panel.targets() {
             let query = target["expr"].as_str().unwrap();
-            let holds = query.contains("[$__range]")
-                || ["trading_system_info{", "trading_ml_feature_importance{"]
-                    .iter()
-                    .any(|one| query.contains(one));
+            let holds = query.contains("[$__range]") || OF_NOW.iter().any(|one| query.contains(one));
             assert!(
                 target["range"] == json!(true) || holds,
                 "{name}: empty five minutes after the last sample\n    {query}"
@@ -360,6 +406,12 @@ fn start_up_zeros_of_the_account_are_never_drawn() {
                     );
                 }
             }
+            assert!(
+                !query.contains("trading_circuit_breakers_tripped")
+                    || query.contains("and on (job, instance) trading_circuit_breaker_tripped"),
+                "{}: {query}",
+                panel.name()
+            );
             for (figure, rule) in [
                 ("trading_kill_switch_active", "kill_switch"),
                 ("trading_pdt_trades_used", "pdt"),

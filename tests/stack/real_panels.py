@@ -5,7 +5,8 @@
 COMMAND starts the example, which listens on SA_MONITORING__PROMETHEUS_PORT and ends with 0 on SIGINT. Prometheus reads
 config/prometheus.yml with shorter intervals and with the addresses of this machine; the exporters are real, Redis too.
 Each query is asked as Grafana asks it, with the variables of the dashboard, and its answer has to have the shape that its
-panel draws. TABLE gets panel, query and a sample of the result, as Markdown.
+panel draws. TABLE gets panel, query and a sample of the result, as Markdown. The same is asked when the process has been
+dead for minutes, after it started again, and when the market is closed.
 """
 
 import json
@@ -19,7 +20,8 @@ import sys
 import threading
 import time
 import urllib.parse
-from contextlib import ExitStack
+import urllib.request
+from contextlib import ExitStack, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -30,6 +32,12 @@ TOKEN = "a-token-of-the-tests"
 SCRAPE = 1  # seconds
 STEP = 2
 SECONDS = 40  # of history, so that every window of a query has samples
+
+# What says what is now, and nothing when nobody is there to say it. Every other panel shows the last that was known.
+OF_NOW = {"Trading Overview / Kill switch", "Risk Metrics / Kill switch", "Risk Metrics / Breakers tripped",
+          "ML Model Performance / Feature importance", "System Health and Alerts / Services",
+          "System Health and Alerts / Running since"}
+
 
 class Accepting(BaseHTTPRequestHandler):
     """Slack and an OTLP receiver that accept everything, so that messages have a duration and exports succeed."""
@@ -56,11 +64,39 @@ class Prometheus:
         return answer["data"]
 
 
-class Clock:
-    """The time range of the dashboards: from when the example began to now."""
+class Frozen(BaseHTTPRequestHandler):
+    """A service in which nothing happens: each scrape is the same."""
 
-    def __init__(self, start):
-        self.start, self.end = start, time.time()
+    text = ""
+
+    def do_GET(self):
+        body = self.text.encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_):
+        pass
+
+
+@contextmanager
+def serving(handler, port):
+    server = ThreadingHTTPServer(("127.0.0.1", port), handler)
+    with server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        try:
+            yield server.server_address[1]
+        finally:
+            server.shutdown()
+
+
+class Clock:
+    """The time range of the dashboards: from when the example began to now, or to so many seconds later."""
+
+    def __init__(self, start, later=0):
+        self.start, self.end = start, time.time() + later
 
     def substituted(self, query):
         rate_interval = max(STEP + SCRAPE, 4 * SCRAPE)  # as Grafana makes it
@@ -132,7 +168,7 @@ def sample(series):
     return f"{{{labels}}} {last:.6g} ({len(series)} series, {len(values)} points)"
 
 
-def check(prometheus, clock, table):
+def check(prometheus, clock, table=None, may_be_empty=lambda name, target: False):
     """Every query of every panel; the problems that were found."""
     found = []
     for file in sorted((ROOT / "config/grafana/provisioning/dashboards").glob("*.json")):
@@ -141,7 +177,11 @@ def check(prometheus, clock, table):
             for target in panel.get("targets", []):
                 series = answer(prometheus, clock, panel, target)
                 name = f"{dashboard['title']} / {panel['title']}"
+                if may_be_empty(name, target) and not any(math.isfinite(value) for _, values in series for value in values):
+                    continue
                 found += [f"{name}: {problem}\n    {target['expr']}" for problem in problems(panel, target, series)]
+                if table is None:
+                    continue
                 result = sample(series) if series else "none"
                 cells = (name, f"`{target['expr']}`", f"`{result}`")
                 table.write("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |\n")
@@ -160,6 +200,51 @@ def check_around(prometheus, clock):
     exemplars = prometheus.ask("query_exemplars", query=query, start=clock.start, end=clock.end)
     labels = [one["labels"] for series in exemplars for one in series["exemplars"]]
     assert any(one.get("trace_id") and one.get("order_id") for one in labels), "no exemplar leads to an order"
+
+
+def value(prometheus, clock, title):
+    """What the stat of this title shows."""
+    for file in (ROOT / "config/grafana/provisioning/dashboards").glob("*.json"):
+        for panel in json.loads(file.read_text())["panels"]:
+            if panel["title"] == title and panel["type"] == "stat":
+                [(_, values)] = answer(prometheus, clock, panel, panel["targets"][0]) or [(None, [])]
+                return values[-1] if values else None
+    raise AssertionError(f"there is no stat {title}")
+
+
+def check_dead(prometheus, start):
+    """Ten minutes after the last sample: what was last known is there, and nothing says that all is well now."""
+    clock = Clock(start, later=600)
+    found = check(prometheus, clock, may_be_empty=lambda name, _: name in OF_NOW)
+    assert not found, "\n" + "\n".join(found)
+    assert value(prometheus, clock, "Age of the portfolio figures") > 600
+    for title in ("Kill switch", "Running since"):
+        assert value(prometheus, clock, title) is None, f"{title} of a dead process"
+    print("ok: panels hold after the process died")
+
+
+def check_restarted(prometheus, start, orders):
+    """Counters that began again at 0 take nothing away, and start-up zeros are not drawn."""
+    clock = Clock(start)
+    found = check(prometheus, clock)
+    assert not found, "\n" + "\n".join(found)
+    assert value(prometheus, clock, "Orders") > orders, "orders were lost by the restart"
+    for name in ("equity_dollars", "cash_dollars"):
+        shown = f"trading_portfolio_{name} and on (job, instance) trading_portfolio_snapshot_timestamp_seconds"
+        series = prometheus.ask("query_range", query=shown, start=clock.start, end=clock.end, step=SCRAPE)["result"]
+        assert min(float(value) for one in series for _, value in one["values"]) > 0, f"a start-up zero of {name}"
+    return True
+
+
+def check_closed(prometheus, start):
+    """Nothing happens: levels stand, and what counts events says that there were none rather than 0 %."""
+    found = check(prometheus, Clock(start), may_be_empty=lambda _, target: "increase(" in target["expr"] or "rate(" in target["expr"])
+    # That every bucket or share is empty is what it should say.
+    found = [problem for problem in found if "every bucket is empty" not in problem]
+    assert not found, "\n" + "\n".join(found)
+    for title in ("Order success rate", "Rejected", "Checks that pass"):
+        assert value(prometheus, Clock(start), title) is None, f"{title} without any"
+    print("ok: panels hold while the market is closed")
 
 
 def postgres(folder, port):
@@ -197,10 +282,7 @@ def main():
     port, prometheus_port, redis, database, redis_exporter, postgres_exporter = (free_port() for _ in range(6))
     settings(folder, port, redis_exporter, postgres_exporter)
     with ExitStack() as stack:
-        accepting = stack.enter_context(ThreadingHTTPServer(("127.0.0.1", 0), Accepting))
-        threading.Thread(target=accepting.serve_forever, daemon=True).start()
-        stack.callback(accepting.shutdown)
-        others = f"http://127.0.0.1:{accepting.server_address[1]}"
+        others = f"http://127.0.0.1:{stack.enter_context(serving(Accepting, 0))}"
         stack.enter_context(running("redis", ["redis-server", "--port", str(redis), "--bind", "127.0.0.1", "--save", "", "--dir", str(folder)], folder, signal.SIGTERM))
         until("Redis answers", lambda: socket.create_connection(("127.0.0.1", redis), 5).close() or True)
         dsn = f"postgresql://postgres@127.0.0.1:{database}/postgres?sslmode=disable"
@@ -211,21 +293,24 @@ def main():
                 ("postgres-exporter", ["postgres_exporter", f"--web.listen-address=127.0.0.1:{postgres_exporter}"], {"DATA_SOURCE_NAME": dsn})):
             stack.enter_context(running(name, command_line, folder, signal.SIGTERM, ends_with=(0, -signal.SIGTERM), **environment))
         component = f"127.0.0.1:{redis}"
-        stack.enter_context(running(
-            "example", command, folder, signal.SIGINT, SA_MONITORING__PROMETHEUS_PORT=str(port), SA_MONITORING__BEARER_TOKEN=TOKEN,
-            SA_ALERTS__SLACK__WEBHOOK_URL=f"{others}/services/T/B/X",
-            OTEL_EXPORTER_OTLP_ENDPOINT=others,
-            SA_MONITORING__HEALTH_CHECK_INTERVAL_SECONDS="1",
-            SA_HEALTH__CHECKS__BROKER__KIND="tcp", SA_HEALTH__CHECKS__BROKER__ADDRESS=component,
-            SA_HEALTH__CHECKS__REDIS__KIND="redis", SA_HEALTH__CHECKS__REDIS__URL=f"redis://{component}",
-            SA_HEALTH__CHECKS__DATABASE__KIND="postgres", SA_HEALTH__CHECKS__DATABASE__URL=dsn))
+
+        def example(stop, ends_with):
+            return running(
+                "example", command, folder, stop, ends_with=ends_with, SA_MONITORING__PROMETHEUS_PORT=str(port), SA_MONITORING__BEARER_TOKEN=TOKEN,
+                SA_ALERTS__SLACK__WEBHOOK_URL=f"{others}/services/T/B/X",
+                OTEL_EXPORTER_OTLP_ENDPOINT=others,
+                SA_MONITORING__HEALTH_CHECK_INTERVAL_SECONDS="1",
+                SA_HEALTH__CHECKS__BROKER__KIND="tcp", SA_HEALTH__CHECKS__BROKER__ADDRESS=component,
+                SA_HEALTH__CHECKS__REDIS__KIND="redis", SA_HEALTH__CHECKS__REDIS__URL=f"redis://{component}",
+                SA_HEALTH__CHECKS__DATABASE__KIND="postgres", SA_HEALTH__CHECKS__DATABASE__URL=dsn)
+
         stack.enter_context(running("prometheus", [
             "prometheus", "--config.file=prometheus.yml", "--storage.tsdb.path=data", "--enable-feature=exemplar-storage",
             f"--web.listen-address=127.0.0.1:{prometheus_port}"], folder, signal.SIGTERM))
         prometheus = Prometheus(prometheus_port)
-        until("Prometheus scrapes it, with the token", lambda: prometheus.ask("query", query='up{job="alpha-oracle-metrics"} == 1')["result"])
-        start = time.time()
-        time.sleep(SECONDS)
+
+        def is_up(what, state):
+            until(what, lambda: prometheus.ask("query", query=f'up{{job="alpha-oracle-metrics"}} == {state}')["result"])
 
         def ask_all():
             with table.open("w") as file:
@@ -234,9 +319,29 @@ def main():
             assert not found, "\n" + "\n".join(found)
             return True
 
-        until("every panel has something to draw", ask_all)
-        check_around(prometheus, Clock(start))
-        print(f"ok: variables, annotations and exemplars; the table is {table}")
+        with example(signal.SIGKILL, (-signal.SIGKILL,)):
+            is_up("Prometheus scrapes it, with the token", 1)
+            start = time.time()
+            time.sleep(SECONDS)
+            until("every panel has something to draw", ask_all)
+            check_around(prometheus, Clock(start))
+            print(f"ok: variables, annotations and exemplars; the table is {table}")
+            orders = value(prometheus, Clock(start), "Orders")
+        is_up("it is killed", 0)
+        check_dead(prometheus, start)
+        with example(signal.SIGINT, (0,)):
+            is_up("it started again", 1)
+            until("panels hold after a restart", lambda: check_restarted(prometheus, start, orders))
+            until("the model is measured again", lambda: prometheus.ask("query", query='trading_alert_rule_state{rule="psi"} > -1')["result"])
+            request = urllib.request.Request(f"http://127.0.0.1:{port}/metrics", headers={"Authorization": f"Bearer {TOKEN}"})
+            with urllib.request.urlopen(request, timeout=10) as metrics:
+                Frozen.text = metrics.read().decode()
+        with serving(Frozen, port):
+            is_up("it answers, and nothing happens", 1)
+            time.sleep(2 * SCRAPE)
+            start = time.time()
+            time.sleep(10)
+            check_closed(prometheus, start)
 
 
 if __name__ == "__main__":
