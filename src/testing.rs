@@ -69,6 +69,8 @@ pub struct TestTelemetry {
     spans: Captured,
     dispatch: Dispatch,
     engine: Mutex<Offline>,
+    /// Kept between scrapes, as the server keeps its own.
+    renderer: Mutex<Renderer>,
 }
 
 /// Settings of a [`TestTelemetry`].
@@ -213,7 +215,15 @@ impl TestTelemetry {
             Vec::new(),
             SHUTDOWN_DEADLINE,
         );
-        Self { telemetry, core, clock, spans, dispatch, engine: Mutex::new(engine) }
+        Self {
+            telemetry,
+            core,
+            clock,
+            spans,
+            dispatch,
+            engine: Mutex::new(engine),
+            renderer: Mutex::default(),
+        }
     }
 
     /// Runs `work` with this telemetry's spans and events current on the calling thread.
@@ -255,8 +265,9 @@ impl TestTelemetry {
 
     fn render(&self, format: Format) -> String {
         let Some(collected) = self.core.readings().collect() else { return String::new() };
-        let body = Renderer::default().render(&collected, &Selection::all(), format);
-        String::from_utf8_lossy(&body).into_owned()
+        let mut renderer = self.renderer.lock().unwrap_or_else(PoisonError::into_inner);
+        let body = renderer.render(&collected, &Selection::all(), format);
+        String::from_utf8(body).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
     }
 }
 
