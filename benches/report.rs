@@ -267,6 +267,49 @@ const ROWS: &[Row] = &[
         peers: &[("collect alone", Median("evaluate_watched/collect"))],
     },
     Row {
+        path: "JSON line with order and trace ids, lossless",
+        ours: Median("log_line/ours"),
+        budget: Ratio(0.4),
+        peers: &[
+            ("tracing-subscriber", Median("log_line/tracing-subscriber")),
+            ("tracing-subscriber, ids in each call", Median("log_line/tracing-subscriber_ids_in_call")),
+            ("tracing-subscriber, written nowhere", Median("log_line/tracing-subscriber_unwritten")),
+        ],
+    },
+    Row {
+        path: "JSON line with order and trace ids, OTLP logs on, lossless",
+        ours: Median("log_line/ours_otlp"),
+        budget: Ratio(0.9),
+        peers: &[
+            ("tracing-subscriber", Median("log_line/tracing-subscriber")),
+            ("tracing-subscriber, ids in each call", Median("log_line/tracing-subscriber_ids_in_call")),
+        ],
+    },
+    Row {
+        path: "order span with a step inside, exported",
+        ours: Median("order_span/ours"),
+        budget: Ratio(1.0),
+        peers: &[("tracing-opentelemetry", Median("order_span/tracing-opentelemetry"))],
+    },
+    Row {
+        path: "order and fill recorded in an order, collector hung",
+        ours: Median("hung_collector_record/ours"),
+        budget: Ratio(1.1),
+        peers: &[("collector healthy", Median("hung_collector_record/healthy"))],
+    },
+    Row {
+        path: "JSON line, OTLP logs on, collector hung",
+        ours: Median("hung_collector_log/ours"),
+        budget: Ratio(1.1),
+        peers: &[("collector healthy", Median("hung_collector_log/healthy"))],
+    },
+    Row {
+        path: "order span with a step inside, collector hung",
+        ours: Median("hung_collector_span/ours"),
+        budget: Ratio(1.1),
+        peers: &[("collector healthy", Median("hung_collector_span/healthy"))],
+    },
+    Row {
         path: "start without network",
         ours: P50("start/init"),
         budget: Time(50.0 * MILLISECOND, None),

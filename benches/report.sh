@@ -9,7 +9,7 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-BENCHES=(recording scrape alerts start)
+BENCHES=(recording scrape alerts start logs orders hung_collector)
 ROUNDS=${ROUNDS:-5}
 TARGET=$(realpath -m "${CARGO_TARGET_DIR:-target}")
 # Criterion's lines, and what a service of a bench says.

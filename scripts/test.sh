@@ -12,7 +12,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 export CARGO_TERM_COLOR=never
 
 # In the order of their cost, each after those whose results it uses.
-readonly ALL=(format venv judges package clippy docs build python_reference otlp prometheus rules dashboards deny collector_build collector servers benches tests)
+readonly ALL=(format venv judges package clippy docs build python_reference otlp prometheus rules dashboards deny collector_build collector servers benches tests instructions soak)
 # Long, and in nobody's way: these start first, run beside the others, and are waited for at their place.
 readonly BESIDE=" collector_build deny "
 
