@@ -21,6 +21,10 @@ mod telemetry;
 pub mod testing;
 mod told;
 
+pub use alerts::Alerts;
+pub use alerts::direct::DirectAlert;
+pub use alerts::event::{AlertSeverity, MetadataValue};
+pub use audit::{AuditedOrder, Fill, OrderDetails};
 pub use exposition::Families;
 pub use health::{Health, HealthCheck};
 pub use init::{InitError, TelemetryBuilder, init_telemetry, layer};

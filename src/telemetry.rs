@@ -193,7 +193,10 @@ impl Telemetry {
     }
 
     /// A meter for instruments of the service's own, which come out on the same scrape by OpenTelemetry's rules for
-    /// Prometheus names. A callback that panics or hangs costs its own series and nothing else.
+    /// Prometheus names. A callback that panics or hangs costs its own series and nothing else. An instrument of floats
+    /// refuses what [`Metrics`] refuses. From the 2,001st series of an instrument on OpenTelemetry adds them all up in
+    /// one, marked `otel_metric_overflow="true"`: that is told once, and counted in
+    /// `trading_telemetry_over_cap_total{what="series"}`.
     pub fn meter(&self, name: impl Into<Cow<'static, str>>) -> Meter {
         self.inner.core.foreign.meter_with_scope(InstrumentationScope::builder(name).build())
     }

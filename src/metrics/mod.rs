@@ -57,7 +57,13 @@ pub(crate) struct MetricsConfig {
 
 /// The typed groups: every built-in instrument, by the part of the system that records it.
 ///
-/// Recording is a handful of nanoseconds, and neither allocates nor does I/O nor panics.
+/// Recording is a handful of nanoseconds, and neither allocates nor does I/O nor panics. What a call of
+/// [`Audit`](crate::audit::Audit) records is recorded: a service that writes its decisions there does not count them
+/// here again.
+///
+/// NaN and infinities are refused, and so is what would spoil a sum: a negative amount, and in counters and histograms
+/// a number beyond ±9.7e288 (2^960), so that no number of recordings adds up to infinity. What is refused is counted in
+/// `trading_telemetry_refused_values_total`, and told once an instrument.
 #[derive(Clone, Debug)]
 pub struct Metrics(Arc<Groups>);
 

@@ -68,7 +68,8 @@ impl Strategy {
         &self.name
     }
 
-    /// Counts an order at its final status. Once an order: being submitted is an event of the log, not a status.
+    /// Counts an order at its final status. Once an order: being submitted is an event of the log, not a status, and
+    /// [`AuditedOrder`](crate::audit::AuditedOrder) counts its own.
     #[inline]
     pub fn order(&self, side: Side, order_type: OrderType, status: OrderStatus) {
         let index = (side as usize * OrderType::ALL.len() + order_type as usize) * OrderStatus::ALL.len()
@@ -78,7 +79,7 @@ impl Strategy {
         }
     }
 
-    /// Counts an executed trade.
+    /// Counts an executed trade, where [`AuditedOrder::executed`](crate::audit::AuditedOrder::executed) does not.
     #[inline]
     pub fn trade(&self, side: Side) {
         if let Some(count) = self.metrics.trades.get(side as usize) {

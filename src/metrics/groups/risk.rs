@@ -69,6 +69,7 @@ pub struct Breaker {
 
 impl Breaker {
     /// Sets the breaker, and with it the number of tripped ones. A change wakes the alerts, which costs a system call.
+    /// [`Audit::breaker_tripped`](crate::audit::Audit::breaker_tripped) writes an audit line as well.
     pub fn set(&self, tripped: bool) {
         let value = f64::from(u8::from(tripped));
         self.state.level.record(value);
@@ -106,7 +107,7 @@ impl Risk {
         }
     }
 
-    /// Counts a risk check by its result.
+    /// Counts a risk check by its result, where no [`AuditedOrder`](crate::audit::AuditedOrder) does.
     #[inline]
     pub fn check(&self, result: RiskResult) {
         if let Some(count) = self.checks.get(result as usize) {
@@ -120,7 +121,8 @@ impl Risk {
         self.pdt.record(f64::from(used));
     }
 
-    /// Sets the kill switch. A change wakes the alerts, which costs a system call.
+    /// Sets the kill switch. A change wakes the alerts, which costs a system call. Its alert has no reason:
+    /// [`Audit::kill_switch_on`](crate::audit::Audit::kill_switch_on) gives one, and an audit line.
     pub fn kill_switch(&self, active: bool) {
         self.kill_switch.record(f64::from(u8::from(active)));
     }
