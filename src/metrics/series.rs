@@ -74,7 +74,7 @@ impl InstrumentState {
             tracing::warn!(
                 target: "trading_telemetry",
                 instrument = self.row.name,
-                value = %value,
+                value = ?value,
                 hint = "record a finite number, at most 9e288 where it is added up; further refusals are counted in \
                         trading_telemetry_refused_values_total",
                 "metric_value_refused"

@@ -44,7 +44,7 @@ impl Refusals {
             tracing::warn!(
                 target: "trading_telemetry",
                 instrument = self.instrument,
-                value = %value,
+                value = ?value,
                 hint = "record finite numbers (at most 9e288 where they are added up), into a counter 0 or more; \
                         further refusals are counted in trading_telemetry_refused_values_total",
                 "metric_value_refused"
