@@ -77,7 +77,8 @@ fn answer(requests: &Requests, telemetry: &Telemetry, mut settle: impl FnMut()) 
     let swing = metrics.strategy("SwingMomentum");
     requests.answer(|work, rounds| {
         // Recording and logging are done inside an order, where they cost most.
-        let _order = (work != "span").then(|| telemetry.order("abc123").symbol("AAPL").span("submit_order").entered());
+        let _order =
+            (work != "span").then(|| telemetry.order("abc123").symbol("AAPL").span("submit_order").entered());
         match work {
             "record" => bursts(
                 rounds,

@@ -7,7 +7,12 @@
 //! only inside [`counted`] and on the thread that is there, so nothing that other threads do is in the figures; and it
 //! gives such a program one processor's features, whatever the machine's. Each call is counted N and 2N times: the
 //! difference leaves out what only the first calls do.
-#![expect(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr, reason = "a tool talks to a person")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a tool talks to a person"
+)]
 
 #[path = "support/service.rs"]
 mod service;
@@ -43,7 +48,11 @@ fn main() -> ExitCode {
     let compiler = compiler();
     if std::env::args().any(|argument| argument == "--renew") {
         fs::write(baseline_file(), render(&compiler, &now)).unwrap();
-        println!("instructions: {} now holds these figures\n{}", baseline_file().display(), table(&now, &Counts::new()));
+        println!(
+            "instructions: {} now holds these figures\n{}",
+            baseline_file().display(),
+            table(&now, &Counts::new())
+        );
         return ExitCode::SUCCESS;
     }
     let (baseline_compiler, baseline) = read_baseline();
@@ -100,7 +109,9 @@ fn count(service: &str) {
         // Nothing is sent while it is counted: the queue takes all of it, and nobody listens there anyway.
         builder = builder.set("otlp.endpoint", "http://127.0.0.1:9");
         for queue in ["otlp.trace_batch", "otlp.log_batch"] {
-            for (key, value) in [("queue_items", "100000"), ("batch_items", "100000"), ("delay_seconds", "3600")] {
+            for (key, value) in
+                [("queue_items", "100000"), ("batch_items", "100000"), ("delay_seconds", "3600")]
+            {
                 builder = builder.set(format!("{queue}.{key}"), value);
             }
         }
@@ -181,7 +192,9 @@ fn under_valgrind(service: &str) -> Counts {
         .current_dir(folder.path())
         .stdout(Stdio::null())
         .output()
-        .unwrap_or_else(|error| panic!("valgrind does not start ({error}); install it: apt-get install valgrind"));
+        .unwrap_or_else(|error| {
+            panic!("valgrind does not start ({error}); install it: apt-get install valgrind")
+        });
     let told = String::from_utf8_lossy(&valgrind.stderr);
     assert!(valgrind.status.success(), "the calls fail under valgrind:\n{told}");
     let (_, names) = CALLS.iter().find(|(known, _)| *known == service).unwrap();
@@ -193,7 +206,8 @@ fn under_valgrind(service: &str) -> Counts {
 /// The instructions of one dump.
 fn total(dump: &Path) -> f64 {
     let text = fs::read_to_string(dump).unwrap_or_else(|error| panic!("{}: {error}", dump.display()));
-    let total = text.lines().find_map(|line| line.strip_prefix("totals: ").or(line.strip_prefix("summary: ")));
+    let total =
+        text.lines().find_map(|line| line.strip_prefix("totals: ").or(line.strip_prefix("summary: ")));
     total.unwrap().trim().parse().unwrap()
 }
 

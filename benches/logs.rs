@@ -31,7 +31,12 @@ use service::{builder, log_line, settle};
 use side::{Requests, Side, bursts, lines, serve};
 
 fn main() {
-    serve(&[COLLECTOR, ("ours", ours), ("tracing-subscriber", peer), ("tracing-subscriber_unwritten", unwritten)]);
+    serve(&[
+        COLLECTOR,
+        ("ours", ours),
+        ("tracing-subscriber", peer),
+        ("tracing-subscriber_unwritten", unwritten),
+    ]);
     let mut criterion = Criterion::default().configure_from_args();
     compare(&mut criterion);
     criterion.final_summary();
@@ -67,7 +72,8 @@ fn ours(requests: &Requests) {
             .set("otlp.traces.export", "false");
     }
     let telemetry = builder.init().unwrap();
-    let order = telemetry.order("abc123").symbol("AAPL").strategy("SwingMomentum").span("submit_order").entered();
+    let order =
+        telemetry.order("abc123").symbol("AAPL").strategy("SwingMomentum").span("submit_order").entered();
     let mut written = 0;
     requests.answer(|_, rounds| {
         written += rounds;

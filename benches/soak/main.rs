@@ -7,13 +7,20 @@
 //! desks themselves kept; where one of these is not so, this fails. How long recordings took is told beside a calm
 //! run of the same desks (no scrape, no storm, no collector), and not judged: it is the machine's as much as ours. The
 //! whole is in target/soak-report.json. It reads /proc, so it needs Linux.
-#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a tool talks to a person, and fails where it stands")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a tool talks to a person, and fails where it stands"
+)]
 #![expect(
     clippy::cast_precision_loss,
     clippy::cast_possible_truncation,
     reason = "figures that a person reads are far below 2^52"
 )]
-#![cfg_attr(test, allow(dead_code, unused_imports, reason = "the replay's own tests are run with the replay"))]
+#![cfg_attr(
+    test,
+    allow(dead_code, unused_imports, reason = "the replay's own tests are run with the replay")
+)]
 
 // The replay, with a recorder that keeps count.
 #[path = "../../examples/market_replay/account.rs"]

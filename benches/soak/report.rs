@@ -51,8 +51,18 @@ impl Run {
         });
         let signals = signals.collect();
         let wrong_counts = wrong_counts(&expected, &last);
-        let recorded = expected.iter().map(|line| line.rsplit_once(' ').unwrap().1.parse::<u64>().unwrap()).sum();
-        Self { time, seen, lines, times: times.into(), wrong_counts, right_counts: expected.len(), recorded, signals }
+        let recorded =
+            expected.iter().map(|line| line.rsplit_once(' ').unwrap().1.parse::<u64>().unwrap()).sum();
+        Self {
+            time,
+            seen,
+            lines,
+            times: times.into(),
+            wrong_counts,
+            right_counts: expected.len(),
+            recorded,
+            signals,
+        }
     }
 
     fn delivered(&self, signal: &str) -> u64 {
@@ -113,7 +123,8 @@ fn wrong_counts(expected: &[String], scrape: &str) -> Vec<String> {
 pub(crate) fn tell(calm: &Run, storm: &Run, messages: u64) -> ExitCode {
     let complaints = complaints(storm, messages);
     let path = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("soak-report.json");
-    fs::write(&path, serde_json::to_string_pretty(&json(calm, storm, messages, &complaints)).unwrap()).unwrap();
+    fs::write(&path, serde_json::to_string_pretty(&json(calm, storm, messages, &complaints)).unwrap())
+        .unwrap();
     println!("{}\n{}", table(calm, storm, messages), path.display());
     for complaint in &complaints {
         println!("soak: {complaint}");
@@ -130,7 +141,10 @@ fn complaints(storm: &Run, messages: u64) -> Vec<String> {
     };
     let (before, after) = storm.most(|look| look.resident_kb);
     // A sixth and 16 MB more: allocators keep what busy threads return, and a busy machine lets queues fill.
-    expect(after <= before + before / 6 + (16 << 10), format!("memory grows: {before} kB warm, {after} kB later"));
+    expect(
+        after <= before + before / 6 + (16 << 10),
+        format!("memory grows: {before} kB warm, {after} kB later"),
+    );
     let (before, after) = storm.most(|look| look.descriptors as u64);
     // A scrape, a message and an export may be under way at once, with two log files open.
     expect(after <= before + 6, format!("file descriptors grow: {before} warm, {after} later"));
@@ -184,7 +198,17 @@ fn table(calm: &Run, storm: &Run, messages: u64) -> String {
             storm.seen.slowest_scrape.as_millis()
         ),
     );
-    writeln!(text, "\n{:<10} {:>12} {:>9} {:>9} {:>9}   a calm run of {} s:", "call, ns", "calls", "p50", "p99", "p99.9", calm.time.as_secs()).unwrap();
+    writeln!(
+        text,
+        "\n{:<10} {:>12} {:>9} {:>9} {:>9}   a calm run of {} s:",
+        "call, ns",
+        "calls",
+        "p50",
+        "p99",
+        "p99.9",
+        calm.time.as_secs()
+    )
+    .unwrap();
     for (call, (calls, [p50, p99, p999])) in &storm.times {
         let (_, calm) = calm.times[call];
         writeln!(
@@ -209,9 +233,9 @@ fn json(calm: &Run, storm: &Run, messages: u64, complaints: &[String]) -> Value 
         let times = run.times.iter().map(|(call, (calls, [p50, p99, p999]))| {
             json!({"call": call, "calls": calls, "p50_ns": p50, "p99_ns": p99, "p99_9_ns": p999})
         });
-        let signals = run.signals.iter().map(|(signal, (delivered, lost))| {
-            json!({"signal": signal, "delivered": delivered, "lost": lost})
-        });
+        let signals = run.signals.iter().map(
+            |(signal, (delivered, lost))| json!({"signal": signal, "delivered": delivered, "lost": lost}),
+        );
         json!({
             "seconds": run.time.as_secs(),
             "threads": THREADS,

@@ -26,7 +26,8 @@ pub(crate) const QUANTILES: [f64; 3] = [0.5, 0.99, 0.999];
 /// Is the service until it is told to stop. It was given nothing, or where collector and Slack are and that there is a
 /// storm.
 pub(crate) fn serve(requests: &Requests) {
-    let mut builder = builder().set("alerts.flapping.changes", "10000").set("logging.max_file_bytes", "20000000");
+    let mut builder =
+        builder().set("alerts.flapping.changes", "10000").set("logging.max_file_bytes", "20000000");
     let storm = requests.given().split_once(' ');
     if let Some((collector, slack)) = storm {
         builder = builder

@@ -38,7 +38,9 @@ impl Slack {
                         let answer = service_fn(|request| take(request, &taken));
                         let connection = TokioIo::new(connection);
                         // A client that goes away is none of our business.
-                        _ = hyper::server::conn::http1::Builder::new().serve_connection(connection, answer).await;
+                        _ = hyper::server::conn::http1::Builder::new()
+                            .serve_connection(connection, answer)
+                            .await;
                     });
                 }
             });

@@ -27,7 +27,8 @@ pub(crate) fn log_line() {
 
 /// An order span with a step inside.
 pub(crate) fn order_span(telemetry: &Telemetry) {
-    let order = telemetry.order("abc123").symbol("AAPL").strategy("SwingMomentum").span("submit_order").entered();
+    let order =
+        telemetry.order("abc123").symbol("AAPL").strategy("SwingMomentum").span("submit_order").entered();
     tracing::info_span!("check_risk").in_scope(|| {});
     drop(order);
 }

@@ -1,7 +1,12 @@
 //! A side of a comparison in a process of its own, because a process has one telemetry and one subscriber: as a service
 //! does. The bench runs itself again, in an empty folder and with an empty environment, and asks for times.
 
-#![allow(clippy::unwrap_used, clippy::print_stdout, dead_code, reason = "shared by benches, which fail where they stand")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    dead_code,
+    reason = "shared by benches, which fail where they stand"
+)]
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
