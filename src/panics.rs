@@ -40,7 +40,9 @@ pub(crate) fn install(logs: Arc<Logs>) {
                 tell(panic);
                 let _ = INSIDE.try_with(|inside| inside.set(false));
             }
-            if nested || cfg!(panic = "abort") {
+            // With the main thread the process ends as well, and with it a handle that stands in a static.
+            let is_main = std::thread::current().name() == Some("main");
+            if nested || is_main || cfg!(panic = "abort") {
                 // What does not reach the disk in time is lost with the process.
                 let _ = logs.flush(LAST_LINES);
             }
