@@ -35,24 +35,10 @@ struct Started {
 }
 
 /// The telemetry as a layer, for a service that has a `tracing` subscriber of its own: log lines, order spans, traces.
-/// It does nothing until the telemetry starts.
-///
-/// ```no_run
-/// use tracing_subscriber::filter::LevelFilter;
-/// use tracing_subscriber::prelude::*;
-/// # struct ConsoleLayer;
-/// # impl<S: tracing::Subscriber> tracing_subscriber::Layer<S> for ConsoleLayer {}
-///
-/// tracing_subscriber::registry()
-///     .with(trading_telemetry::layer())
-///     .with(ConsoleLayer.with_filter(LevelFilter::WARN)) // the service's own
-///     .init();
-/// let telemetry = trading_telemetry::init_telemetry()?;
-/// # Ok::<(), trading_telemetry::InitError>(())
-/// ```
+/// It does nothing until the telemetry starts; the crate's front page shows how to add it.
 ///
 /// What becomes a line is decided by `RUST_LOG` and the settings, as it is without another subscriber. Give each layer
-/// of the service's own its filter with `with_filter`, as above: a filter over the whole subscriber takes spans, and
+/// of the service's own its filter with `with_filter`: a filter over the whole subscriber takes spans, and
 /// with them the ids, from everybody. The start says so in an error line, `order_spans_filtered`. A layer of
 /// `tracing_opentelemetry` beside this one is refused.
 pub fn layer<S>() -> impl Layer<S> + Send + Sync + use<S>
