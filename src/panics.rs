@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Once};
 use std::time::Duration;
 
+use crate::health::CHECK_THREAD;
 use crate::logs::Logs;
 use crate::metrics::CALLBACK_THREAD;
 
@@ -29,8 +30,8 @@ pub(crate) fn install(logs: Arc<Logs>) {
     INSTALLED.call_once(|| {
         let before = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |panic| {
-            // A callback that panics at every scrape is told once, by whoever called it.
-            if std::thread::current().name() == Some(CALLBACK_THREAD) {
+            // A callback that panics at every scrape is told once, by whoever called it; so is a check.
+            if matches!(std::thread::current().name(), Some(CALLBACK_THREAD | CHECK_THREAD)) {
                 return;
             }
             PANICS.fetch_add(1, Ordering::Relaxed);

@@ -307,31 +307,6 @@ fn what_may_be_away_does_not_make_the_system_unready() {
     assert_eq!(get_json(&telemetry.service(), "/ready").0, 503, "Monday");
 }
 
-/// A listener that never accepts, with its backlog full: the system drops further connections without a word.
-#[test]
-fn a_port_that_swallows_packets_is_down_within_the_timeout() {
-    let socket = tokio_socket_with_backlog_of_one();
-    let address = socket.local_addr().unwrap();
-    let mut waiting = Vec::new();
-    while let Ok(stream) = TcpStream::connect_timeout(&address, Duration::from_millis(200)) {
-        waiting.push(stream);
-        assert!(waiting.len() < 64, "the backlog does not fill");
-    }
-    let telemetry = TestTelemetry::new();
-    let check = Check::new("broker", Tcp::new(address.to_string()).unwrap());
-    telemetry.health().add(check.interval(SOON).timeout(Duration::from_millis(300)));
-    eventually("the timeout is told", || error(telemetry.health(), "broker").is_some());
-    assert_eq!(error(telemetry.health(), "broker").unwrap(), "no answer within 300ms");
-}
-
-fn tokio_socket_with_backlog_of_one() -> TcpListener {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let _guard = runtime.enter();
-    let socket = tokio::net::TcpSocket::new_v4().unwrap();
-    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
-    socket.listen(1).unwrap().into_std().unwrap()
-}
-
 /// Answers every request with this status line and headers.
 fn http_server(answer: &'static str) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -376,6 +351,8 @@ fn a_target_that_makes_no_sense_is_refused_without_its_password() {
         Http::new("ftp://u:hush@h/".to_owned()).map(drop),
         Http::new("u:hush@h".to_owned()).map(drop),
         Tcp::new("127.0.0.1").map(drop),
+        Tcp::new("redis://trader:hush@127.0.0.1:6379").map(drop),
+        Tcp::new("trader:hush@127.0.0.1:6379").map(drop),
     ] {
         let error = bad.unwrap_err();
         assert!(error.is_target() && !format!("{error} {error:?}").contains("hush"), "{error}");

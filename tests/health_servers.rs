@@ -4,7 +4,7 @@
 
 use std::time::{Duration, Instant};
 
-use trading_telemetry::health::{Check, Health, Postgres, Redis, Status};
+use trading_telemetry::health::{Check, Health, Http, Postgres, Redis, Status, Tcp};
 use trading_telemetry::testing::TestTelemetry;
 
 #[path = "support/patience.rs"]
@@ -122,6 +122,42 @@ fn postgres_is_seen_full_frozen_stopped_and_back() {
     eventually("it is back", || is_up(health, "database"));
     let all = format!("{:?} {}", health.components(), telemetry.scrape());
     assert!(!all.contains("h0rse"), "{all}");
+}
+
+#[test]
+fn a_redis_that_takes_no_more_clients_is_down_and_back_when_there_is_room() {
+    let Some(redis) = servers::redis(PASSWORD, None) else { return };
+    let telemetry = TestTelemetry::new();
+    let health = telemetry.health();
+    let url = format!("redis://:{PASSWORD}@127.0.0.1:{}", redis.port);
+    watch_redis(health, "redis", url.clone());
+    eventually("it is up", || is_up(health, "redis"));
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let client = redis::Client::open(url).unwrap();
+    let mut held = vec![runtime.block_on(client.get_multiplexed_async_connection()).unwrap()];
+    let set = redis::cmd("CONFIG").arg(&["SET", "maxclients", "1"]).to_owned();
+    runtime.block_on(set.query_async::<()>(&mut held[0])).unwrap();
+    fails_with(health, "redis", "max number of clients reached");
+    drop(held.pop());
+    eventually("there is room again", || is_up(health, "redis"));
+}
+
+#[test]
+fn behind_a_firewall_that_swallows_packets_every_check_is_down_within_its_timeout() {
+    let (address, _held) = servers::swallower();
+    let telemetry = TestTelemetry::new();
+    let health = telemetry.health();
+    let limit = Duration::from_millis(500);
+    health.add(Check::new("tcp", Tcp::new(address.to_string()).unwrap()).timeout(limit));
+    let url = |scheme: &str| format!("{scheme}://trader:{PASSWORD}@{address}/0");
+    health.add(Check::new("http", Http::new(url("http")).unwrap()).timeout(limit));
+    health.add(Check::new("https", Http::new(url("https")).unwrap()).timeout(limit));
+    health.add(Check::new("redis", Redis::new(url("redis")).unwrap()).timeout(limit));
+    health.add(Check::new("rediss", Redis::new(url("rediss")).unwrap()).timeout(limit));
+    health.add(Check::new("postgres", Postgres::new(url("postgres")).unwrap()).timeout(limit));
+    for component in ["tcp", "http", "https", "redis", "rediss", "postgres"] {
+        fails_with(health, component, "no answer within 500ms");
+    }
 }
 
 #[test]

@@ -230,7 +230,7 @@ impl State {
             self.last_error = Some((error, now));
         }
         let before = self.up.replace(up);
-        if before != Some(up) {
+        if before != Some(up) || by_report {
             self.by_report = by_report;
         }
         record.metrics.up(up, self.by_report);

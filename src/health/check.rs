@@ -6,6 +6,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::Notify;
+
 use super::failure::CheckFailure;
 use super::redact::Secrets;
 use crate::settings::CheckSettings;
@@ -174,8 +176,9 @@ pub(super) struct Planned {
     pub(super) only_in_hours: bool,
     pub(super) timeout: Option<Duration>,
     pub(super) interval: Option<Duration>,
-    /// Time before the first check.
+    /// Time before the first check, unless it is `begun` earlier.
     pub(super) delay: Duration,
+    pub(super) begun: Arc<Notify>,
     pub(super) ask: Arc<dyn Ask>,
 }
 
@@ -188,6 +191,7 @@ impl<C: HealthCheck> From<C> for Planned {
             timeout: check.timeout(),
             interval: check.interval(),
             delay: Duration::ZERO,
+            begun: Arc::default(),
             ask: Arc::new(check),
         }
     }

@@ -73,9 +73,9 @@ pub struct CheckError {
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Problem {
-    #[error("{given:?} is no host and port, write for example 127.0.0.1:7497")]
-    Address { given: String },
-    // Without the text itself: it may hold a password.
+    // Without the text itself, here and below: it may hold a password.
+    #[error("the address is no host and port, write for example 127.0.0.1:7497")]
+    Address,
     #[error("the URL is not understood{why}, write for example {example}")]
     Url { why: &'static str, example: &'static str },
     #[error("the status {0} does not exist, write one from 100 to 599")]
@@ -99,7 +99,7 @@ impl CheckError {
 
     /// Whether an address or a URL is not understood.
     pub fn is_target(&self) -> bool {
-        matches!(self.problem, Problem::Address { .. } | Problem::Url { .. })
+        matches!(self.problem, Problem::Address | Problem::Url { .. })
     }
 
     /// Whether certificates could not be read.

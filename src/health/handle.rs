@@ -17,6 +17,10 @@ use crate::metrics::Metrics;
 use crate::settings::{CheckKind, CheckSettings};
 use crate::shutdown::{Signal, SignalOutcome};
 
+/// The bounds of every time, as in the settings: a tick of zero would panic, and so would a sum with a time without end.
+const SHORTEST: Duration = Duration::from_millis(1);
+const LONGEST: Duration = Duration::from_secs(315_360_000);
+
 /// What a service knows of a component before any check does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Report<'a> {
@@ -144,18 +148,19 @@ impl Health {
         lock(&self.0.heartbeats).insert(component.to_owned(), heartbeat.clone());
         let interval = settings.interval.unwrap_or_else(|| Heartbeat::interval(settings.late_after));
         let check = Check::configured(component, heartbeat.clone(), settings).interval(interval);
-        (heartbeat, Planned { delay: settings.late_after, ..check.into() })
+        let planned = Planned { delay: settings.late_after, begun: heartbeat.begun(), ..check.into() };
+        (heartbeat, planned)
     }
 
     fn run(&self, planned: Planned) {
         let Inner { board, config, running, .. } = &*self.0;
-        let timeout = planned.timeout.unwrap_or(config.health.timeout);
-        // A tick of zero would panic; and nothing is worth asking more often.
-        let interval = planned.interval.unwrap_or(config.interval).max(Duration::from_millis(1));
+        let timeout = planned.timeout.unwrap_or(config.health.timeout).clamp(SHORTEST, LONGEST);
+        let interval = planned.interval.unwrap_or(config.interval).clamp(SHORTEST, LONGEST);
         let record = board.record(&planned.component);
         record.describe(planned.critical, Some(planned.only_in_hours), Some(interval.max(timeout)));
-        let (component, delay, ask) = (planned.component, planned.delay, planned.ask);
-        let job = Job { board: Arc::clone(board), record, component, timeout, interval, delay, ask };
+        let Planned { component, delay, begun, ask, .. } = planned;
+        let delay = delay.min(LONGEST);
+        let job = Job { board: Arc::clone(board), record, component, timeout, interval, delay, begun, ask };
 
         let mut running = lock(running);
         if matches!(*running, Running::NotYet) {

@@ -4,9 +4,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
+use tokio::sync::Notify;
+
 use super::board::{Board, Record};
 use super::check::Probe;
 use super::failure::CheckFailure;
+
+/// Silence that is shorter is none.
+const SHORTEST_SILENCE: Duration = Duration::from_millis(1);
 
 /// The sign of life of a component: call [`beat`](Self::beat) on each tick of a feed, each turn of a loop. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -20,22 +25,32 @@ struct Beat {
     /// Nanoseconds of the monotonic clock; 0 before the first beat.
     last: AtomicU64,
     late: AtomicBool,
+    /// Told of the first beat.
+    begun: Arc<Notify>,
 }
 
 impl Heartbeat {
     pub(super) fn new(board: Arc<Board>, record: Arc<Record>, late_after: Duration) -> Self {
+        // A silence of nothing would be a loss between two beats of any pace.
+        let late_after = late_after.max(SHORTEST_SILENCE);
         let (last, late) = (AtomicU64::new(0), AtomicBool::new(true));
-        Self(Arc::new(Beat { board, record, late_after, last, late }))
+        Self(Arc::new(Beat { board, record, late_after, last, late, begun: Arc::default() }))
     }
 
     /// The component lives. A reading of the clock and an atomic; only the first beat after a silence does more: it
     /// brings the component back at once.
     pub fn beat(&self) {
-        let Beat { board, record, last, late, .. } = &*self.0;
+        let Beat { board, record, last, late, begun, .. } = &*self.0;
         last.store(nanos(board.now()).max(1), Ordering::Release);
         if late.load(Ordering::Acquire) && late.swap(false, Ordering::AcqRel) {
             board.checked(record, Ok(()), Duration::ZERO);
+            begun.notify_one();
         }
+    }
+
+    /// What the first beat tells.
+    pub(super) fn begun(&self) -> Arc<Notify> {
+        Arc::clone(&self.0.begun)
     }
 
     /// How often to look whether it is late: so that a silence is noticed soon after.

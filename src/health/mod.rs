@@ -52,6 +52,7 @@ pub use heartbeat::Heartbeat;
 pub(crate) use board::HealthConfig;
 pub(crate) use handle::HealthSignal;
 pub(crate) use report::{alive, ready};
+pub(crate) use runner::CHECK_THREAD;
 
 #[cfg(test)]
 mod tests;

@@ -8,6 +8,8 @@ use secrecy::{ExposeSecret, SecretString};
 
 /// A longer text says no more.
 const MAX_CHARS: usize = 300;
+/// More than that is not even read: a megabyte takes milliseconds.
+const MAX_READ: usize = 16 * 1024;
 const REDACTED: &str = "[REDACTED]";
 /// Names whose value is a secret wherever they stand.
 const SECRET_NAMES: [&str; 6] = ["password", "passwd", "secret", "token", "api_key", "apikey"];
@@ -32,15 +34,23 @@ impl Secrets {
             .into_iter()
             .chain(values)
             .flat_map(|text| [Cow::Borrowed(text), percent_decode_str(text).decode_utf8_lossy()]);
-        let mut secrets: Vec<String> = found.map(Cow::into_owned).filter(|text| !text.is_empty()).collect();
-        secrets.sort_by_key(|text| std::cmp::Reverse(text.len()));
-        secrets.dedup();
-        Self(secrets.into_iter().map(SecretString::from).collect())
+        found.fold(Self::default(), |secrets, text| secrets.with(Some(&*text)))
+    }
+
+    /// And this one, where there is one.
+    pub(super) fn with(mut self, secret: Option<&str>) -> Self {
+        let Some(secret) = secret.filter(|secret| !secret.is_empty()) else { return self };
+        if self.0.iter().all(|known| known.expose_secret() != secret) {
+            self.0.push(SecretString::from(secret));
+            // A secret may be a part of another.
+            self.0.sort_by_key(|known| std::cmp::Reverse(known.expose_secret().len()));
+        }
+        self
     }
 
     /// The text in one line, at most 300 characters, without these secrets and without what looks like one.
     pub(super) fn clean(&self, text: &str) -> String {
-        let mut text = text.to_owned();
+        let mut text = text[..text.floor_char_boundary(MAX_READ)].to_owned();
         for secret in &self.0 {
             text = text.replace(secret.expose_secret(), REDACTED);
         }
@@ -65,8 +75,15 @@ fn without_users(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
     while let Some((before, after)) = rest.split_once("://") {
-        let end = after.find(|letter: char| letter.is_whitespace() || "/?#\"'<>)".contains(letter));
-        let (authority, tail) = after.split_at(end.unwrap_or(after.len()));
+        let ends_at = |ends: &str| {
+            let end = after.find(|letter: char| letter.is_whitespace() || ends.contains(letter));
+            end.unwrap_or(after.len())
+        };
+        let (mut authority, mut tail) = after.split_at(ends_at("/?#\"'<>)"));
+        if has_no_port(authority) {
+            // The password holds what should be escaped in it.
+            (authority, tail) = after.split_at(ends_at("\"'<>)"));
+        }
         let host = authority.rsplit_once('@');
         let _ = match host {
             Some((_, host)) => write!(out, "{before}://{REDACTED}@{host}"),
@@ -76,6 +93,12 @@ fn without_users(text: &str) -> String {
     }
     out.push_str(rest);
     out
+}
+
+/// Whether what follows the host is no number, so that it is no host.
+fn has_no_port(authority: &str) -> bool {
+    let port = authority.rsplit_once(':').filter(|_| !authority.contains('@')).map(|(_, port)| port);
+    port.is_some_and(|port| !port.is_empty() && !port.ends_with(']') && port.parse::<u16>().is_err())
 }
 
 /// `password=…` and its like without the value.
@@ -122,6 +145,12 @@ mod tests {
         }
         assert_eq!(secrets.clean("no certificate, sslmode=require"), "no certificate, sslmode=require");
         let unknown = Secrets::default();
+        assert_eq!(
+            unknown.clean(
+                "pool of postgres://trader:hu/sh@db:5432/t at http://[::1]:9/a@b http://[::1]/a@b is closed"
+            ),
+            "pool of postgres://[REDACTED]@db:5432/t at http://[::1]:9/a@b http://[::1]/a@b is closed"
+        );
         assert_eq!(
             unknown.clean(
                 "GET https://u:hush@host/x?token=hush&a=b failed,\n password = 'hu sh' \"redis://:hush@h\""

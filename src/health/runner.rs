@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::runtime::{Builder, Handle, Runtime};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::{JoinError, JoinHandle, JoinSet, spawn_blocking};
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
@@ -17,6 +17,8 @@ use super::board::{Board, Record};
 use super::check::Ask;
 use super::failure::CheckFailure;
 
+/// The threads on which checks run. Their panics are told by the component's state, without secrets.
+pub(crate) const CHECK_THREAD: &str = "telemetry-check";
 /// What a check that never awaits is given beyond its timeout before it is left behind.
 const GRACE: Duration = Duration::from_millis(200);
 /// The longest wait before a first check; spreads the checks of many services that start together.
@@ -32,6 +34,7 @@ pub(super) struct Job {
     pub(super) timeout: Duration,
     pub(super) interval: Duration,
     pub(super) delay: Duration,
+    pub(super) begun: Arc<Notify>,
     pub(super) ask: Arc<dyn Ask>,
 }
 
@@ -45,7 +48,7 @@ impl Runner {
     /// Starts the thread.
     pub(super) fn start() -> io::Result<Self> {
         let runtime =
-            Builder::new_current_thread().enable_io().enable_time().thread_name("telemetry-check").build()?;
+            Builder::new_current_thread().enable_io().enable_time().thread_name(CHECK_THREAD).build()?;
         let (jobs, incoming) = mpsc::unbounded_channel();
         std::thread::Builder::new()
             .name("telemetry-health".to_owned())
@@ -86,6 +89,8 @@ impl Job {
         let mut hanging = None;
         tokio::select! {
             () = sleep(self.delay + self.jitter()) => {}
+            // From its first sign of life on its age is counted, and it has to be asked.
+            () = self.begun.notified() => {}
             () = stopped(&mut stopping) => return,
         }
         let mut ticks = interval(self.interval);
@@ -114,7 +119,11 @@ impl Job {
         if hanging.as_ref().is_some_and(|running| !running.is_finished()) {
             return Some(Err(CheckFailure::new("the check before has not ended yet: it blocks its thread")));
         }
-        *hanging = None;
+        if let Some(ended) = hanging.take()
+            && let Err(error) = ended.await
+        {
+            return Some(Err(panicked(error)));
+        }
         let (ask, limit, runtime) = (Arc::clone(&self.ask), self.timeout, Handle::current());
         let mut stopping = stopping.clone();
         let late = move || Err(CheckFailure::new(format_args!("no answer within {limit:?}")));

@@ -41,6 +41,24 @@ pub(crate) fn certificate() -> (String, String) {
     (made.cert.pem(), made.signing_key.serialize_pem())
 }
 
+/// An address that drops packets without a word, as a firewall does: nobody accepts there, and the backlog is full. It
+/// lasts as long as what is returned with it.
+pub(crate) fn swallower() -> (std::net::SocketAddr, impl Sized) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let guard = runtime.enter();
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let listener = socket.listen(1).unwrap().into_std().unwrap();
+    drop(guard);
+    let address = listener.local_addr().unwrap();
+    let mut waiting = Vec::new();
+    while let Ok(stream) = TcpStream::connect_timeout(&address, Duration::from_millis(200)) {
+        waiting.push(stream);
+        assert!(waiting.len() < 64, "the backlog does not fill");
+    }
+    (address, (listener, waiting))
+}
+
 /// A server process; killed when dropped.
 pub(crate) struct Server {
     command: Box<dyn Fn() -> Command>,

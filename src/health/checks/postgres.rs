@@ -36,7 +36,6 @@ impl Postgres {
     pub fn new(url: impl Into<SecretString>) -> Result<Self, CheckError> {
         let url = url.into();
         let unreadable = || Problem::Url { why: "", example: EXAMPLE };
-        let secrets = Arc::new(Secrets::of_url(url.expose_secret()));
         // The driver knows `require` alone, and with rustls that verifies all that the two others ask for.
         let text = ["verify-full", "verify-ca"].iter().fold(url.expose_secret().to_owned(), |text, mode| {
             text.replace(&format!("sslmode={mode}"), "sslmode=require")
@@ -48,6 +47,9 @@ impl Postgres {
         if config.get_application_name().is_none() {
             config.application_name("trading-telemetry");
         }
+        // What the driver took for the password, which an unescaped character in it may have hidden from us.
+        let password = config.get_password().map(String::from_utf8_lossy);
+        let secrets = Arc::new(Secrets::of_url(url.expose_secret()).with(password.as_deref()));
         Ok(Self { config, trust: Trust::System, secrets })
     }
 

@@ -45,7 +45,8 @@ impl Redis {
             ConnectionAddr::Tcp(..) | ConnectionAddr::TcpTls { .. } => {}
             _ => return Err(unreadable(" (only over TCP)").into()),
         }
-        let secrets = Arc::new(Secrets::of_url(url.expose_secret()));
+        let password = info.redis_settings().password();
+        let secrets = Arc::new(Secrets::of_url(url.expose_secret()).with(password));
         Ok(Self { info, trust: Trust::System, secrets })
     }
 
@@ -83,7 +84,7 @@ impl Probe for Redis {
         let result = match self.info.addr() {
             ConnectionAddr::TcpTls { host, port, .. } => {
                 let stream = connect(host, *port).await?;
-                let name = ServerName::try_from(host.clone())?;
+                let name = ServerName::try_from(bare(host).to_owned())?;
                 let stream = TlsConnector::from(self.trust.config()?).connect(name, stream).await?;
                 self.ping(stream).await
             }
@@ -95,9 +96,12 @@ impl Probe for Redis {
 }
 
 async fn connect(host: &str, port: u16) -> std::io::Result<TcpStream> {
-    // A URL writes an IPv6 address in brackets, the resolver does not.
-    let host = host.trim_start_matches('[').trim_end_matches(']');
-    let stream = TcpStream::connect((host, port)).await?;
+    let stream = TcpStream::connect((bare(host), port)).await?;
     stream.set_nodelay(true)?;
     Ok(stream)
+}
+
+/// A URL writes an IPv6 address in brackets; resolver and certificate do not.
+fn bare(host: &str) -> &str {
+    host.trim_start_matches('[').trim_end_matches(']')
 }

@@ -25,7 +25,7 @@ impl Tcp {
                 && !host.contains(['/', '@', ' '])
                 && port.parse::<u16>().is_ok_and(|port| port > 0)
         });
-        if good { Ok(Self { address }) } else { Err(Problem::Address { given: address }.into()) }
+        if good { Ok(Self { address }) } else { Err(Problem::Address.into()) }
     }
 }
 

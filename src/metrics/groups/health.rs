@@ -69,12 +69,14 @@ impl Components {
 }
 
 impl Component {
-    /// Sets whether the component is up. `reported` says that its owner did, not a poll. A change wakes the alerts.
+    /// Sets whether the component is up. `reported` says that its owner did, not a poll. A change wakes the alerts, and so
+    /// does an owner that confirms what a poll found: it need not be waited for any longer.
     pub(crate) fn up(&self, up: bool, reported: bool) {
-        self.reported.store(reported, Ordering::Relaxed);
+        let was_reported = self.reported.swap(reported, Ordering::Relaxed);
+        let is_confirmed = reported && !was_reported;
         let value = f64::from(u8::from(up));
         self.up.get_or_init(|| self.registry.level(UP, &[&self.name])).record(value);
-        if self.latch.set(value) {
+        if self.latch.set(value) || is_confirmed {
             self.waker.wake();
         }
     }
