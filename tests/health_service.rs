@@ -19,7 +19,9 @@ mod servers;
 
 use patience::eventually;
 
-const PASSWORD: &str = "c0rrect-h0rse";
+/// With what a URL has to escape.
+const PASSWORD: &str = "c0rrect/h0rse@1%";
+const ESCAPED: &str = "c0rrect%2Fh0rse%401%25";
 
 /// What a GET answered, and how long it took.
 struct Got {
@@ -76,6 +78,13 @@ fn api(client: &Client, telemetry: &Telemetry) -> SocketAddr {
     })
 }
 
+/// As the check of HTTP sends them.
+fn basic_credentials(user: &str, password: &str) -> String {
+    let request = reqwest::Client::new().get("http://127.0.0.1/").basic_auth(user, Some(password)).build();
+    let header = request.unwrap().headers()["authorization"].to_str().unwrap().to_owned();
+    header.strip_prefix("Basic ").unwrap().to_owned()
+}
+
 #[test]
 fn a_service_shows_its_health_on_two_ports_never_waits_for_it_and_tells_no_password() {
     let Some(redis) = servers::redis(PASSWORD, None) else { return };
@@ -89,11 +98,16 @@ monitoring: {{health_check_interval_seconds: 0.2}}
 health:
   timeout_seconds: 1
   checks:
-    redis: {{kind: redis, url: "redis://:{PASSWORD}@127.0.0.1:{redis_port}/0", critical: true}}
-    database: {{kind: postgres, url: "postgres://trader:{PASSWORD}@127.0.0.1:{postgres_port}/postgres"}}
+    redis: {{kind: redis, url: "redis://:{ESCAPED}@127.0.0.1:{redis_port}/0", critical: true}}
+    database: {{kind: postgres, url: "postgres://trader:{ESCAPED}@127.0.0.1:{postgres_port}/postgres"}}
     wrong_redis: {{kind: redis, url: "redis://trader:wr0ng-h0rse@127.0.0.1:{redis_port}/0"}}
     wrong_database: {{kind: postgres, url: "postgres://trader:wr0ng%2Dh0rse@127.0.0.1:{postgres_port}/postgres"}}
     http_to_redis: {{kind: http, url: "http://trader:wr0ng-h0rse@127.0.0.1:{redis_port}/?token=wr0ng-h0rse", status: 204}}
+    tls_redis: {{kind: redis, url: "rediss://:{ESCAPED}@127.0.0.1:{redis_port}"}}
+    tls_database: {{kind: postgres, url: "postgres://trader:{ESCAPED}@127.0.0.1:{postgres_port}/postgres?sslmode=require"}}
+    tls_http: {{kind: http, url: "https://trader:{ESCAPED}@127.0.0.1:{redis_port}/?token={ESCAPED}"}}
+    no_database: {{kind: postgres, url: "postgres://trader:{ESCAPED}@127.0.0.1:{postgres_port}/nowhere"}}
+    unescaped: {{kind: postgres, url: "postgres://trader:wr0ng/h0rse@127.0.0.1:{postgres_port}/postgres"}}
     refused: {{kind: http, url: "https://trader:wr0ng-h0rse@127.0.0.1:{refused}/?password=wr0ng-h0rse"}}
 "#
     );
@@ -118,6 +132,9 @@ health:
     health.add(Check::new("pool", || async {
         Err::<(), _>(format!("pool of postgres://trader:{PASSWORD}@db/trading is closed"))
     }));
+    health.add(Check::new("broken", || async {
+        if true { panic!("no session at redis://:{PASSWORD}@h/") } else { Ok::<(), String>(()) }
+    }));
     health.report("broker", Down("closed by wss://trader:c0rrect-h0rse@broker/ with password=c0rrect-h0rse"));
 
     // Ready, with the same answer on both ports; liveness asks nobody.
@@ -127,7 +144,9 @@ health:
         let ready = client.get(address, "/ready");
         assert_eq!((ready.status, &ready.json()["status"]), (200, &"ready".into()), "{}", ready.body);
         assert_eq!(ready.json()["components"]["redis"]["status"], "up");
-        assert_eq!(ready.json()["components"]["wrong_redis"]["status"], "down");
+        for component in ["wrong_redis", "tls_redis", "tls_database", "no_database", "unescaped", "broken"] {
+            assert_eq!(ready.json()["components"][component]["status"], "down", "{component}");
+        }
         assert_eq!(client.get(address, "/health").json()["status"], "alive");
     }
 
@@ -145,6 +164,19 @@ health:
     for scrape in [&ours, &mounted] {
         assert_eq!(scrape.value("trading_component_up{component=\"redis\"}"), Some(1.0));
         assert!(scrape.body.contains("trading_system_info{"), "{}", scrape.body);
+    }
+
+    // The same to a real Prometheus with both jobs.
+    if let Some(prometheus) = servers::prometheus(&[("api", api), ("metrics", own)]) {
+        let address = SocketAddr::from(([127, 0, 0, 1], prometheus.port));
+        let value = |query: &str| -> Option<f64> {
+            let answer = client.get(address, &format!("/api/v1/query?query={query}")).json();
+            answer["data"]["result"][0]["value"][1].as_str()?.parse().ok()
+        };
+        eventually("both are scraped", || value("sum(up)") == Some(2.0));
+        eventually("the order is there", || value("sum(trading_orders_total)").is_some());
+        assert_eq!(value("sum(trading_orders_total)"), Some(1.0));
+        assert_eq!(value("count(trading_system_info)"), Some(2.0), "both know who they are");
     }
 
     // Frozen and stopped servers: known within timeout and interval, and nobody waits for them.
@@ -179,7 +211,8 @@ health:
     for event in ["everything_is_written", "component_down", "component_up", "\"component\": \"broker\""] {
         assert!(lines.contains(event), "no {event} in {lines}");
     }
-    for secret in ["h0rse", "c0rrect", "wr0ng"] {
+    let basic = basic_credentials("trader", PASSWORD);
+    for secret in ["h0rse", "c0rrect", "wr0ng", &basic] {
         assert!(!seen.contains(secret), "{secret} in {seen}");
         let line = lines.lines().find(|line| line.contains(secret));
         assert!(line.is_none(), "{secret} in {line:?}");

@@ -172,6 +172,29 @@ pub(crate) fn redis(password: &str, tls: Option<&(String, String)>) -> Option<Se
     }))
 }
 
+/// Prometheus, which scrapes these jobs once a second.
+pub(crate) fn prometheus(jobs: &[(&str, std::net::SocketAddr)]) -> Option<Server> {
+    let [program] = programs(["prometheus"])?;
+    let (folder, port) = (tempfile::tempdir().unwrap(), free_port());
+    let jobs: String = jobs
+        .iter()
+        .map(|(job, address)| {
+            format!("  - {{job_name: {job}, static_configs: [{{targets: ['{address}']}}]}}\n")
+        })
+        .collect();
+    let config = folder.path().join("prometheus.yml");
+    fs::write(&config, format!("global: {{scrape_interval: 1s}}\nscrape_configs:\n{jobs}")).unwrap();
+    let data = folder.path().join("data");
+    Some(Server::start(folder, port, move || {
+        let mut command = Command::new(&program);
+        command
+            .arg(format!("--config.file={}", config.display()))
+            .arg(format!("--storage.tsdb.path={}", data.display()))
+            .arg(format!("--web.listen-address=127.0.0.1:{port}"));
+        command
+    }))
+}
+
 /// Postgres with the user `trader`, this password and the database `postgres`; with TLS where a certificate and its key are
 /// given. It refuses to run as root and then runs as nobody.
 pub(crate) fn postgres(password: &str, connections: usize, tls: Option<&(String, String)>) -> Option<Server> {

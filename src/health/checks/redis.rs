@@ -91,7 +91,15 @@ impl Probe for Redis {
             ConnectionAddr::Tcp(host, port) => self.ping(connect(host, *port).await?).await,
             _ => return Err(CheckFailure::new("only TCP is supported")),
         };
-        result.map_err(|error| CheckFailure::caused_by(&self.secrets, &error))
+        result.map_err(|error| {
+            let failure = CheckFailure::caused_by(&self.secrets, &error);
+            // What a full server says before it hangs up is lost to a driver that is still writing.
+            if error.is_connection_dropped() {
+                let why = "the server hung up, as one does that has reached its maxclients";
+                return CheckFailure::new(format_args!("{failure}: {why}"));
+            }
+            failure
+        })
     }
 }
 
