@@ -38,8 +38,15 @@ SECRETS = {  # where a secret may stand: what the test puts there
     "http.url": "https://hooks.slack.com/services/T0TEST/B0TEST/slacksecretslacksecret",
     "exception.message": "POST https://api.telegram.org/bot123456789:AAtelegramsecretAAtelegramsecret00/sendMessage: refused",
     "db.url": "redis://desk:redissecret@127.0.0.1:6379",
+    "dsn": "host=db user=desk password=dsnsecret",
+    "url.full": "https://api.example.com/orders?token=querysecret&page=2",
+    "request": '{"account": 7, "api_key": "jsonsecret"}',
+    "smtp.passphrase": "passphrasesecret",
+    "header": "Basic ZGVzazpiYXNpY3NlY3JldA==",
 }
-LEAKS = [b"hunter2hunter2", b"slacksecret", b"telegramsecret", b"redissecret"]
+LEAKS = [b"hunter2hunter2", b"slacksecret", b"telegramsecret", b"redissecret", b"dsnsecret", b"querysecret", b"jsonsecret",
+         b"passphrasesecret", b"ZGVzazpiYXNpY3NlY3JldA"]
+KEPT = {"sector": "Basic Materials of the index", "max_tokens": "5", "clock": "12:30:00 key: AAPL"}  # what only looks like one
 
 
 class Collector:
@@ -129,7 +136,7 @@ class Load:
 
     def leg(self, leg):
         """The leg-th span of every order, and a log line of each request's first order."""
-        secrets = [attribute(*one) for one in SECRETS.items()]
+        secrets = [attribute(*one) for one in (SECRETS | KEPT).items()]
         requests = []
         for first in range(0, ORDERS, PER_REQUEST):
             message, group = self.request("traces")
@@ -207,6 +214,8 @@ def read(files):
                     spans[span["traceId"]][span["spanId"]] += 1
                     attributes = {one["key"]: one["value"] for one in span["attributes"]}
                     assert attributes["quantity"] == {"intValue": "100"}, f"what is no secret changed: {attributes}"
+                    changed = {key for key, value in KEPT.items() if attributes.get(key, {"stringValue": value}) != {"stringValue": value}}
+                    assert not changed, f"what is no secret changed: {changed}"
                     masked += "bot_token" in attributes and attributes["bot_token"]["stringValue"] == "****"
             for resource in group.get("resourceLogs", []):
                 for record in (record for scope in resource["scopeLogs"] for record in scope["logRecords"]):
