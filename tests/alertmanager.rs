@@ -7,6 +7,8 @@
     reason = "a test fails by it"
 )]
 
+#[path = "support/alertmanager.rs"]
+mod alertmanager;
 #[path = "support/alerts.rs"]
 mod alerts;
 #[path = "support/fake.rs"]
@@ -17,11 +19,11 @@ mod process;
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use alertmanager::{ALERTMANAGER, Program, program};
 use alerts::{Critical, Warning, direct, state};
 use fake::{Act, Arrival, Fake, Reply};
 use jiff::Timestamp;
@@ -30,7 +32,7 @@ use secrecy::SecretString;
 use serde_json::{Value, json};
 use trading_telemetry::alerts::channels::{Alertmanager, Channel, HttpSettings, Outcome};
 use trading_telemetry::alerts::event::{Event, EventKind};
-use trading_telemetry::alerts::export::{Secrets, alertmanager};
+use trading_telemetry::alerts::export::{self, Secrets};
 use trading_telemetry::alerts::message::{Notice, Origin, Story};
 use trading_telemetry::alerts::rule::RuleSet;
 use trading_telemetry::clock::{Clock, ManualClock, SystemClock};
@@ -227,86 +229,9 @@ async fn the_token_goes_with_each_request_and_is_shown_to_nobody() {
     assert!(server.join().unwrap().contains("authorization: Bearer s3cret-token\r\n"));
 }
 
-/// A running Alertmanager.
-struct Running {
-    child: Child,
-    port: u16,
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-/// The real program; without it there is nothing to test, which only counts as a failure where everything has to be there.
-fn program() -> Option<PathBuf> {
-    let folders: Vec<PathBuf> =
-        std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()).collect();
-    let names = ["alertmanager", "prometheus-alertmanager"];
-    let found =
-        folders.iter().flat_map(|folder| names.map(|name| folder.join(name))).find(|file| file.is_file());
-    if found.is_none() {
-        assert!(std::env::var_os("CI").is_none(), "no alertmanager on the PATH, scripts/tools.sh fetches it");
-        eprintln!("no alertmanager on the PATH: nothing was tested");
-    }
-    found
-}
-
-impl Running {
-    fn start(program: &Path, folder: &Path, config: &str, cluster: u16, peer: Option<u16>) -> Self {
-        fs::create_dir_all(folder).unwrap();
-        fs::write(folder.join("alertmanager.yml"), config).unwrap();
-        let port = free_port();
-        let log = fs::File::create(folder.join("log")).unwrap();
-        let mut command = Command::new(program);
-        command
-            .arg(format!("--config.file={}", folder.join("alertmanager.yml").display()))
-            .arg(format!("--storage.path={}", folder.join("data").display()))
-            .arg(format!("--web.listen-address=127.0.0.1:{port}"))
-            .arg(format!("--cluster.listen-address=127.0.0.1:{cluster}"))
-            .arg(format!("--cluster.advertise-address=127.0.0.1:{cluster}"))
-            .args([
-                "--cluster.peer-timeout=3s",
-                "--cluster.settle-timeout=5s",
-                "--cluster.pushpull-interval=2s",
-            ])
-            .stdout(Stdio::null())
-            .stderr(log);
-        if let Some(peer) = peer {
-            command.arg(format!("--cluster.peer=127.0.0.1:{peer}"));
-        }
-        Self { child: command.spawn().unwrap(), port }
-    }
-
-    fn url(&self) -> String {
-        format!("http://127.0.0.1:{}", self.port)
-    }
-
-    /// Waits until it takes alerts and sees so many members.
-    fn wait(&self, members: usize) {
-        eventually("a cluster", || {
-            let status = get(self.port, "/api/v2/status")?;
-            let status: Value = serde_json::from_str(&status).ok()?;
-            let cluster = &status["cluster"];
-            (cluster["status"] == "ready" && cluster["peers"].as_array()?.len() == members).then_some(())
-        });
-    }
-}
-
-fn get(port: u16, path: &str) -> Option<String> {
-    let mut stream = std::net::TcpStream::connect(("127.0.0.1", port)).ok()?;
-    stream.set_read_timeout(Some(Duration::from_secs(10))).ok()?;
-    write!(stream, "GET {path} HTTP/1.0\r\nhost: localhost\r\n\r\n").ok()?;
-    let mut text = String::new();
-    stream.read_to_string(&mut text).ok()?;
-    Some(text.split_once("\r\n\r\n")?.1.to_owned())
-}
-
 /// The exported routes, with a webhook in place of each receiver's people.
 fn exported(settings: &AlertSettings, webhook: &str) -> String {
-    let config = alertmanager(&RuleSet::built_in(), settings, Secrets::Files);
+    let config = export::alertmanager(&RuleSet::built_in(), settings, Secrets::Files);
     let (routes, receivers) = config.split_once("\nreceivers:\n").unwrap();
     let mut out = format!("{routes}\nreceivers:\n");
     for name in receivers.lines().filter_map(|line| line.strip_prefix("  - name: ")) {
@@ -352,13 +277,13 @@ fn two_instances_and_a_cluster_of_two_tell_people_once() {
         until_told();
         telemetry.shutdown().unwrap();
     });
-    let Some(program) = program() else { return };
+    let Some(program) = program(ALERTMANAGER) else { return };
     let webhook = Fake::start(Notes);
     let folder = tempfile::tempdir().unwrap();
     let config = exported(&settings("log,alertmanager"), &webhook.base_url());
     let (first, second) = (free_port(), free_port());
-    let a = Running::start(&program, &folder.path().join("a"), &config, first, None);
-    let b = Running::start(&program, &folder.path().join("b"), &config, second, Some(first));
+    let a = Program::alertmanager(&program, &folder.path().join("a"), &config, first, None);
+    let b = Program::alertmanager(&program, &folder.path().join("b"), &config, second, Some(first));
     a.wait(2);
     b.wait(2);
 
@@ -397,11 +322,11 @@ fn log_of(folder: &tempfile::TempDir) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn where_the_engine_pages_only_what_a_second_pair_of_eyes_sees_is_told() {
-    let Some(program) = program() else { return };
+    let Some(program) = program(ALERTMANAGER) else { return };
     let webhook = Fake::start(Notes);
     let folder = tempfile::tempdir().unwrap();
     let config = exported(&settings("log"), &webhook.base_url());
-    let running = Running::start(&program, &folder.path().join("a"), &config, free_port(), None);
+    let running = Program::alertmanager(&program, &folder.path().join("a"), &config, free_port(), None);
     tokio::task::block_in_place(|| running.wait(1));
 
     let channel = channel(&[&running.url()], SELDOM, Arc::new(SystemClock::new()));

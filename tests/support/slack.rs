@@ -110,7 +110,7 @@ pub fn check(body: &str, problems: &mut Vec<String>) -> Result<(), &'static str>
     Ok(())
 }
 
-fn regret(text: &str, problems: &mut Vec<String>) {
+pub fn regret(text: &str, problems: &mut Vec<String>) {
     let mut note = |what: &str| problems.push(format!("{what}: {text}"));
     if text.contains('<') {
         note("an unescaped <");

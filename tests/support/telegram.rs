@@ -99,7 +99,10 @@ impl Service for Rules {
             Ok(chat) if chat == home => {
                 shared.problems.append(&mut problems);
                 self.sent += 1;
-                let body = json!({"ok": true, "result": {"message_id": self.sent}});
+                // What a message always has, and what programs rely on.
+                let id: i64 = chat.parse().unwrap();
+                let message = json!({"message_id": self.sent, "date": 1_700_000_000, "chat": {"id": id, "type": "private"}});
+                let body = json!({"ok": true, "result": message});
                 (Reply::new(200, &body.to_string()), true)
             }
             Ok(CHAT) => {
