@@ -7,9 +7,11 @@
     reason = "a test may panic and print"
 )]
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use proptest::prelude::*;
 use tokio::time::{Instant, advance, sleep};
 use trading_telemetry::alerts::channels::{Channel, Failure, Outcome};
 use trading_telemetry::alerts::delivery::{Delivery, DeliveryResult, DeliverySettings, Pace, Routes};
@@ -535,4 +537,97 @@ async fn durations_and_attempts_are_counted() {
     assert_eq!(stats.attempts(), 1);
     assert_eq!(stats.take_durations(), [SECOND]);
     assert_eq!(stats.take_durations(), []);
+}
+
+/// What happens to the incidents, and to the requests meanwhile.
+#[derive(Clone, Debug)]
+enum Happening {
+    /// The incident of this number takes its next state: critical or not, or its end.
+    Change(usize, Option<bool>),
+    /// The next requests go like this.
+    Answers(Vec<Outcome>),
+    Wait(u64),
+    /// The channels are set up anew.
+    SetUp,
+}
+
+fn happening() -> impl Strategy<Value = Happening> {
+    let outcome = prop_oneof![
+        Just(Outcome::Accepted),
+        Just(down()),
+        Just(dead()),
+        Just(Outcome::SlowDown(Some(7 * SECOND))),
+        Just(Outcome::Moved),
+    ];
+    prop_oneof![
+        6 => (0_usize..3, any::<Option<bool>>()).prop_map(|(incident, state)| Happening::Change(incident, state)),
+        3 => prop::collection::vec(outcome, 1..4).prop_map(Happening::Answers),
+        3 => (0_u64..90).prop_map(Happening::Wait),
+        1 => Just(Happening::SetUp),
+    ]
+}
+
+/// Tells the happenings to a delivery; what people believe of each incident at last, and what is true.
+async fn believed_and_true(happenings: Vec<Happening>) -> (Vec<Option<bool>>, Vec<Option<bool>>) {
+    let slack = Scripted::new("slack");
+    slack.take(SECOND / 2);
+    // Nothing is too old: what is given up is another test's.
+    let settings = DeliverySettings { ttl: Duration::from_hours(24), ..DeliverySettings::default() };
+    let mut delivery = start(settings, &[&slack]);
+    let mut lives = [0_u32; 3];
+    let mut truth = vec![None; 3];
+    for happening in happenings {
+        match happening {
+            Happening::Change(incident, next) if next != truth[incident] => {
+                let kind = match (truth[incident], next) {
+                    (None, _) => Opened,
+                    (_, None) => Resolved,
+                    (_, Some(true)) => Escalated,
+                    (_, Some(false)) => DeEscalated,
+                };
+                lives[incident] += u32::from(kind == Opened);
+                let severity = if next == Some(false) { Warning } else { Critical };
+                let id = format!("{incident}-{}", lives[incident]);
+                delivery.submit(state(&id, kind, severity, "10:01:02"));
+                truth[incident] = next;
+            }
+            Happening::Change(..) => {}
+            Happening::Answers(outcomes) => slack.script(outcomes),
+            Happening::Wait(seconds) => sleep(Duration::from_secs(seconds)).await,
+            Happening::SetUp => delivery.replace_channels(vec![slack.clone()]),
+        }
+    }
+    // And then the channel is well, after all that is still to fail.
+    sleep(20 * 60 * MINUTE).await;
+    let mut lives_seen = HashMap::new();
+    for sent in slack.accepted() {
+        let event = sent.notice.event;
+        let state = (event.kind != Resolved).then_some(event.severity == Critical);
+        let before = lives_seen.insert(event.incident, state);
+        assert_ne!(before, Some(None), "{} after its end", event.kind);
+    }
+    let mut believed = vec![None; 3];
+    for (life, state) in lives_seen {
+        let (incident, number) = life.split_once('-').unwrap();
+        let incident: usize = incident.parse().unwrap();
+        if number == lives[incident].to_string() {
+            believed[incident] = state;
+        } else {
+            assert_eq!(state, None, "{life} has ended");
+        }
+    }
+    (believed, truth)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 100, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn whatever_fails_the_last_state_that_people_see_is_the_true_one(
+        happenings in prop::collection::vec(happening(), 1..40),
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+        let (believed, truth) = runtime.block_on(believed_and_true(happenings));
+        prop_assert_eq!(believed, truth);
+    }
 }

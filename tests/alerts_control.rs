@@ -403,9 +403,14 @@ fn neither_webhook_nor_token_is_anywhere_however_much_is_logged() {
         Act::status(500, "oops"),
         Act::status(400, "invalid_payload"),
         Act::slow_down(1),
+        Act::Silence,
+        Act::Endless,
+        Act::status(401, r#"{"ok":false,"error_code":401,"description":"Unauthorized"}"#),
+        Act::status(410, "channel_is_archived"),
     ];
     let service = with_telegram(with_slack(service, &slack), &telegram)
         .variable("RUST_LOG", "trace")
+        .variable("SA_ALERTS__REQUEST_TIMEOUT_SECONDS", "0.5")
         .variable("SA_LOGGING__FORMAT", "console");
     // One life for each way in which a request can go wrong.
     for act in wrongs {

@@ -181,7 +181,7 @@ fn a_kill_and_a_restart_neither_resolve_it_nor_open_it_again() {
 
     let mut running = service.start(&[]);
     eventually("a start", || (process::events(&service.log(), "telemetry_started").len() == 2).then_some(()));
-    sleep(Duration::from_secs(4));
+    sleep(Duration::from_secs(10));
     assert_eq!(slack.fake.accepted().len(), 1, "the zeros of a start say nothing");
     running.tell("still");
     sleep(Duration::from_secs(2));

@@ -1,6 +1,7 @@
 //! What delivery itself has to tell people: that a channel is in trouble, that messages were dropped, that the outbox
 //! is not on disk.
 
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -16,10 +17,12 @@ use crate::alerts::outbox::{Contents, Table};
 const CHANNEL: &str = "alert_channel";
 const OUTBOX: &str = "alert_outbox";
 
-/// An id that sorts by time.
+/// An id that sorts by time, and within a moment of this process by number: what waits is taken up again in its order.
 pub(super) fn new_id(wall: Timestamp) -> EntryId {
+    static NUMBER: AtomicU32 = AtomicU32::new(0);
     let micros = u64::try_from(wall.as_microsecond()).unwrap_or_default();
-    (EntryId::from(micros) << 64) | EntryId::from(random())
+    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+    (EntryId::from(micros) << 64) | (EntryId::from(number) << 32) | EntryId::from(random() >> 32)
 }
 
 fn event(kind: EventKind, severity: AlertSeverity, title: String, message: String, at: Timestamp) -> Event {

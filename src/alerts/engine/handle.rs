@@ -1,13 +1,13 @@
 //! What a service does with alerts.
 
-use std::collections::VecDeque;
 use std::future::Future;
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use secrecy::SecretString;
 use tokio::sync::{Notify, mpsc, oneshot};
 
+use super::inbox::Inbox;
 use super::subscribers::Subscribers;
 use super::view::{IncidentView, View};
 use crate::alerts::channels::ChannelError;
@@ -16,12 +16,7 @@ use crate::alerts::direct::DirectAlert;
 use crate::alerts::event::{AlertSeverity, Event, MetadataValue};
 use crate::alerts::rule::RuleError;
 use crate::alerts::silence::Silence;
-use crate::lock::lock;
 use crate::orders::Identity;
-use crate::told::Told;
-
-/// How many direct alerts may wait for the engine, which takes them within microseconds of an idle machine.
-const WAITING: usize = 4096;
 
 /// Sends alerts, and shows and silences incidents. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -51,45 +46,6 @@ pub(super) enum Command {
     Slack(SecretString),
     Telegram(SecretString, SecretString),
     Shutdown(Duration, std::sync::mpsc::Sender<Drained>),
-}
-
-/// Direct alerts that the engine has not taken yet.
-#[derive(Debug, Default)]
-pub(super) struct Inbox {
-    waiting: Mutex<VecDeque<DirectAlert>>,
-    full: Told,
-}
-
-impl Inbox {
-    fn push(&self, alert: DirectAlert) {
-        let mut waiting = lock(&self.waiting);
-        if waiting.len() >= WAITING {
-            self.full.once(|| {
-                tracing::error!(
-                    target: "trading_telemetry",
-                    waiting = WAITING,
-                    hint = "alerts are sent faster than they can be taken: the mildest are dropped",
-                    "alert_inbox_full"
-                );
-            });
-            // The mildest goes; a critical one never for anything less, and not for one like it either.
-            let mildest = waiting.iter().enumerate().min_by_key(|(_, waiting)| waiting.severity);
-            match mildest.map(|(index, mildest)| (index, mildest.severity)) {
-                Some((index, severity))
-                    if severity < AlertSeverity::Critical && severity <= alert.severity =>
-                {
-                    waiting.remove(index);
-                }
-                _ if alert.severity < AlertSeverity::Critical => return,
-                _ => {}
-            }
-        }
-        waiting.push_back(alert);
-    }
-
-    pub(super) fn take(&self) -> VecDeque<DirectAlert> {
-        std::mem::take(&mut *lock(&self.waiting))
-    }
 }
 
 /// The engine's end of the commands.

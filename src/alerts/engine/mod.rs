@@ -7,6 +7,7 @@ mod components;
 mod config;
 mod handle;
 mod heartbeat;
+mod inbox;
 mod offline;
 mod routes;
 mod run;
@@ -15,7 +16,7 @@ mod silences;
 mod subscribers;
 mod view;
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -114,7 +115,7 @@ impl Core {
     ///
     /// `inbox` gives the direct alerts. It is asked after the latches: whoever changes a value has sent its text before,
     /// so that no change is seen without the text that belongs to it.
-    pub(crate) fn evaluate_latched(&mut self, inbox: impl FnOnce() -> VecDeque<DirectAlert>) -> Vec<Event> {
+    pub(crate) fn evaluate_latched(&mut self, inbox: impl FnOnce() -> Vec<DirectAlert>) -> Vec<Event> {
         let taken = Taken::take(&self.metrics);
         let mut events = self.direct(inbox());
         let moment = self.moment();
@@ -129,7 +130,7 @@ impl Core {
     /// Evaluates all rules. `inbox` is as above, `foreign` a collection of the service's own instruments, where a rule watches one.
     pub(crate) fn evaluate(
         &mut self,
-        inbox: impl FnOnce() -> VecDeque<DirectAlert>,
+        inbox: impl FnOnce() -> Vec<DirectAlert>,
         foreign: Option<&ResourceMetrics>,
     ) -> Vec<Event> {
         let began = Instant::now();

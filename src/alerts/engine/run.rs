@@ -195,7 +195,11 @@ impl Engine {
             });
             tokio::select! {
                 biased;
-                () = shared.wake.notified() => self.woken(),
+                () = shared.wake.notified() => {
+                    self.woken();
+                    // Whoever sends without a pause must not keep the channels from sending.
+                    tokio::task::yield_now().await;
+                }
                 command = commands.recv() => match command {
                     Some(Command::Shutdown(deadline, reply)) => {
                         let _ = reply.send(self.shut_down(deadline).await);

@@ -70,14 +70,29 @@ pub(super) fn open_or_replace(
     path: &Path,
     set_aside: &mut Vec<PathBuf>,
 ) -> Result<(Store, Contents), Refusal> {
+    if fs::metadata(path).map_or(0, |file| file.len()) == 0 {
+        return open_new(opener, path);
+    }
     match opener.open(path, true) {
         Err(Refusal::Damaged(why)) => {
             let kept = keep(path).map_err(|error| Refusal::Unavailable(format!("{why}; {error}")))?;
             set_aside.push(kept);
-            opener.open(path, true)
+            open_new(opener, path)
         }
         other => other,
     }
+}
+
+/// Begins a file. What a full disk leaves of one half made holds nothing: it must not be there at the next try, which would
+/// take it for a damaged one and keep it.
+fn open_new(opener: &Opener, path: &Path) -> Result<(Store, Contents), Refusal> {
+    opener.open(path, true).map_err(|refusal| match refusal {
+        Refusal::Locked => refusal,
+        Refusal::Damaged(why) | Refusal::Unavailable(why) => {
+            let _ = fs::remove_file(path);
+            Refusal::Unavailable(why)
+        }
+    })
 }
 
 fn keep(path: &Path) -> io::Result<PathBuf> {

@@ -1,7 +1,8 @@
 //! One redb file.
 //!
 //! What was measured decides the settings: `Durability::Immediate`, because with `None` nothing is left after SIGKILL;
-//! the integrity check at each opening, because without it a damaged file panics or gives wrong data; and no use of a
+//! commits in two phases, because after one phase a damaged file is taken for a commit that SIGKILL broke off, and goes back
+//! to what was there before without a word; the integrity check at each opening, because without it a damaged file panics or gives wrong data; and no use of a
 //! database after an I/O error, which it does not get over until it is opened again.
 
 use std::fmt;
@@ -151,6 +152,7 @@ impl Store {
         let commit = || -> Result<(), redb::Error> {
             let mut transaction = self.database.begin_write()?;
             transaction.set_durability(Durability::Immediate)?;
+            transaction.set_two_phase_commit(true);
             change(&transaction)?;
             transaction.commit()?;
             Ok(())

@@ -68,8 +68,8 @@ impl StorageBackend for FaultyDisk {
         self.file.read(offset, out)
     }
 
+    // A file grows on a full disk, too: what it lacks is room for what is written.
     fn set_len(&self, len: u64) -> io::Result<()> {
-        self.room()?;
         self.file.set_len(len)
     }
 
@@ -157,6 +157,28 @@ async fn a_full_disk_is_told_and_everything_is_written_once_there_is_space() {
     assert!(outbox.close(Duration::from_secs(10)).await);
     let (_outbox, opened) = Outbox::open(&folder.0, "risk");
     assert_eq!(unsent(&opened.contents), [pair("during", "2")]);
+}
+
+#[tokio::test]
+async fn a_disk_that_is_full_from_the_start_is_not_filled_with_files_that_could_not_be_made() {
+    let folder = Folder::new();
+    let (disk, faults) = faulty();
+    faults.full.store(true, Ordering::Relaxed);
+    let (outbox, opened) = Outbox::open_with(disk, &folder.0, "risk", Duration::from_millis(10));
+    assert_eq!((opened.file, opened.set_aside), (None, Vec::new()));
+    put(&outbox, "slack/1", "urgent");
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert!(folder.files().iter().all(|file| file == "risk.redb"), "{:?}", folder.files());
+    faults.full.store(false, Ordering::Relaxed);
+    let mut health = outbox.health();
+    tokio::time::timeout(Duration::from_secs(30), health.wait_for(|health| *health == Health::Stored))
+        .await
+        .unwrap()
+        .unwrap();
+    assert!(outbox.close(Duration::from_secs(10)).await);
+    let (_outbox, opened) = Outbox::open(&folder.0, "risk");
+    assert_eq!(unsent(&opened.contents), [pair("slack/1", "urgent")]);
+    assert_eq!(folder.files(), ["risk.redb"]);
 }
 
 #[tokio::test]
@@ -251,6 +273,34 @@ async fn a_damaged_file_is_set_aside_and_never_trusted() {
         assert_eq!(*outbox.health().borrow(), Health::Stored);
     }
     assert!(set_aside >= 10, "{set_aside} of 50 damages were found");
+}
+
+/// As SIGKILL leaves it, what is damaged could pass for a commit that was broken off.
+#[tokio::test]
+async fn a_damaged_file_of_a_killed_process_never_goes_back_to_an_older_state() {
+    let folder = Folder::new();
+    let (outbox, _) = Outbox::open(&folder.0, "risk");
+    for number in 0..3 {
+        let ticket = put(&outbox, &format!("slack/{number}"), "value");
+        wait(&outbox, ticket).await;
+    }
+    let killed = fs::read(folder.0.join("risk.redb")).unwrap();
+    let expected = outbox.contents();
+    let mut set_aside = 0;
+    for place in 0..100 {
+        let mut bytes = killed.clone();
+        let at = (place * killed.len() / 100 + place * 13) % killed.len();
+        bytes[at] ^= 0x5a;
+        let service = format!("killed{place}");
+        fs::write(folder.0.join(format!("{service}.redb")), &bytes).unwrap();
+        let (_outbox, opened) = Outbox::open(&folder.0, &service);
+        if opened.set_aside.is_empty() {
+            assert_eq!(opened.contents, expected, "damage at {at} was neither found nor harmless");
+        } else {
+            set_aside += 1;
+        }
+    }
+    assert!(set_aside >= 5, "{set_aside} of 100 damages were found");
 }
 
 #[tokio::test]
