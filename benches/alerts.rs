@@ -1,4 +1,9 @@
 //! Alerts: evaluating the rules, waking the engine, the way of a change to a POST, and what hung channels cost others.
+#![expect(
+    clippy::expect_used,
+    clippy::print_stdout,
+    reason = "a bench that cannot go on stops, and says what it saw"
+)]
 
 #[path = "support/child.rs"]
 mod child;
@@ -207,7 +212,7 @@ fn beside(name: &str, slack: Answer, telegram: Answer) {
     sleep(Duration::from_millis(500));
 
     let swing = telemetry.metrics().strategy("Strategy0001");
-    let (mut orders, mut scrapes, mut evaluations, mut alerts) = (vec![], vec![], vec![], vec![]);
+    let (mut orders, mut answers, mut evaluations, mut alerts) = (vec![], vec![], vec![], vec![]);
     for event in 0..support::events(40) {
         sleep(Duration::from_millis(50));
         let began = Instant::now();
@@ -217,7 +222,7 @@ fn beside(name: &str, slack: Answer, telegram: Answer) {
         orders.push(began.elapsed());
         let began = Instant::now();
         scraper.get("");
-        scrapes.push(began.elapsed());
+        answers.push(began.elapsed());
         let text = scraper.text();
         let duration = "trading_alert_evaluation_duration_seconds ";
         let seconds = text.lines().find_map(|line| line.strip_prefix(duration)).expect("it is on the scrape");
@@ -228,7 +233,7 @@ fn beside(name: &str, slack: Answer, telegram: Answer) {
         }));
     }
     support::keep(&format!("{name}/record"), orders);
-    support::keep(&format!("{name}/scrape"), scrapes);
+    support::keep(&format!("{name}/scrape"), answers);
     support::keep(&format!("{name}/evaluate"), evaluations);
     support::keep(&format!("{name}/send_alert"), alerts);
     end(&telemetry);

@@ -1,4 +1,9 @@
 //! What a service calls most: counters, histograms and gauges, beside the same calls of the peers.
+#![expect(
+    clippy::expect_used,
+    clippy::print_stdout,
+    reason = "a bench that cannot go on stops, and says what it saw"
+)]
 
 #[path = "support/mod.rs"]
 mod support;

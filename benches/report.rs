@@ -2,6 +2,11 @@
 //!
 //! `benches/report.sh` runs the benches in rounds and then this program, which takes for each line the round with the
 //! median ratio.
+#![expect(
+    clippy::expect_used,
+    clippy::print_stdout,
+    reason = "a bench that cannot go on stops, and says what it saw"
+)]
 
 use std::fmt::Write as _;
 use std::fs;
@@ -458,7 +463,9 @@ fn table(lines: &[Line]) -> String {
         }
         out.push_str("|\n");
         if number == 0 {
-            widths.iter().for_each(|width| out.push_str(&format!("|{}", "-".repeat(width + 2))));
+            for width in widths {
+                let _ = write!(out, "|{}", "-".repeat(width + 2));
+            }
             out.push_str("|\n");
         }
     }

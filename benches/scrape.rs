@@ -1,5 +1,10 @@
 //! The scrape: the catalogue of a small service and of one with 10,000 series, in each form, beside collecting alone and
 //! beside the peers' scrapes of the same series.
+#![expect(
+    clippy::expect_used,
+    clippy::print_stdout,
+    reason = "a bench that cannot go on stops, and says what it saw"
+)]
 
 #[path = "support/child.rs"]
 mod child;

@@ -1,4 +1,9 @@
 //! The start: a service up to the moment where `init_telemetry` returns.
+#![expect(
+    clippy::expect_used,
+    clippy::print_stdout,
+    reason = "a bench that cannot go on stops, and says what it saw"
+)]
 
 #[path = "support/child.rs"]
 mod child;

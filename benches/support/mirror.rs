@@ -59,7 +59,7 @@ impl Model {
                 });
                 cumulative.push(HashMap::new());
             } else if let Some(kind) = line.strip_prefix("# TYPE ").and_then(|rest| rest.split(' ').nth(1)) {
-                families.last_mut().expect("HELP comes first").kind = kind.to_owned();
+                kind.clone_into(&mut families.last_mut().expect("HELP comes first").kind);
             } else if let (Some(family), Some(known)) = (families.last_mut(), cumulative.last_mut()) {
                 family.sample(line, known);
             }
