@@ -43,7 +43,7 @@ fn fill_histograms(telemetry: &Telemetry, wanted: usize, scrape: impl Fn() -> St
 
 fn sizes(criterion: &mut Criterion) {
     for (group, wanted) in [("scrape_400", 400), ("scrape_10000", 10_000), ("scrape_histograms", 10_000)] {
-        let telemetry = TestTelemetry::builder().max_strategies(400).build();
+        let telemetry = TestTelemetry::builder().max_strategies(128).build();
         if group == "scrape_histograms" {
             fill_histograms(&telemetry, wanted, || telemetry.scrape());
         } else {
@@ -92,7 +92,7 @@ fn same_work(peer: &str, theirs: &[u8], ours: &str) {
 fn over_loopback(criterion: &mut Criterion) {
     let folder = tempfile::tempdir().expect("a folder");
     let telemetry = child::desk()
-        .set("metrics.max_strategies", "400")
+        .set("metrics.max_strategies", "128")
         .set("alerts.evaluation_interval_seconds", "3600")
         .set("alerts.outbox_file", folder.path().join("outbox.redb").display().to_string())
         .set("logging.directory", folder.path().display().to_string())

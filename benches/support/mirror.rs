@@ -172,14 +172,19 @@ impl Otel {
         let registry = prometheus::Registry::new();
         let exporter = opentelemetry_prometheus::exporter().with_registry(registry.clone());
         let reader = Shared(Arc::new(exporter.without_units().build().expect("an exporter")));
-        let unbounded = |_: &Instrument| Stream::builder().with_cardinality_limit(1_000_000).build().ok();
-        let provider = SdkMeterProvider::builder().with_reader(reader.clone()).with_view(unbounded).build();
+        // As many as there are: the SDK makes room for all, and walks through it at each collection.
+        let sizes: HashMap<String, usize> =
+            model.0.iter().map(|family| (family.otel_name().to_owned(), family.series.len() + 1)).collect();
+        let view = move |instrument: &Instrument| {
+            let limit = sizes.get(instrument.name())?;
+            Stream::builder().with_cardinality_limit(*limit).build().ok()
+        };
+        let provider = SdkMeterProvider::builder().with_reader(reader.clone()).with_view(view).build();
         let (meter, mut handles) = (provider.meter("mirror"), Vec::new());
         for family in &model.0 {
             let (name, help) = (family.otel_name().to_owned(), family.help.clone());
             for (labels, value) in &family.series {
-                let labels: Vec<KeyValue> =
-                    labels.iter().map(|(key, value)| KeyValue::new(key.clone(), value.clone())).collect();
+                let labels: Vec<KeyValue> = labels.iter().map(shared).collect();
                 let (name, help) = (name.clone(), help.clone());
                 handles.push(match (family.kind.as_str(), value) {
                     ("counter", Value::Single(value)) if value.fract() == 0.0 => {
@@ -227,6 +232,11 @@ impl Drop for Otel {
     fn drop(&mut self) {
         let _ = self.provider.shutdown();
     }
+}
+
+/// A collection copies every label: one with a fixed key and a shared value is copied without allocating.
+fn shared((key, value): &(String, String)) -> KeyValue {
+    KeyValue::new(&*key.clone().leak(), Arc::<str>::from(value.as_str()))
 }
 
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "counts")]
