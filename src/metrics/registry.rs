@@ -6,15 +6,15 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use opentelemetry::KeyValue;
 use opentelemetry::metrics::{BoundCounter, Counter, Gauge, Histogram, Meter, MeterProvider};
+use opentelemetry::{KeyValue, Value};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::OTelSdkError;
 use opentelemetry_sdk::metrics::{self as sdk, Aggregation, SdkMeterProvider, Stream};
 
 use super::bound::{Amount, Count, Distribution, Level};
 use super::caps::{MAX_FREE_VALUES, MAX_VALUE_BYTES, OTHER};
-use super::catalog::{self, CATALOG, Group, Instrument, Kind};
+use super::catalog::{self, CATALOG, Group, Instrument, Kind, Values};
 use super::reader::SharedReader;
 use super::series::{GroupState, InstrumentState, Recorded, Series};
 use crate::lock::lock;
@@ -214,8 +214,17 @@ pub(crate) fn attributes(row: &Instrument, values: &[&str]) -> Vec<KeyValue> {
         .labels
         .iter()
         .zip(values)
-        .map(|(label, value)| KeyValue::new(label.name, (*value).to_owned()))
+        .map(|(label, value)| KeyValue::new(label.name, shared(label.values, value)))
         .collect();
     attributes.sort_unstable_by(|left, right| left.key.cmp(&right.key));
     attributes
+}
+
+/// Each collection copies the attributes of every series: a text that is fixed or shared is copied without allocating.
+fn shared(values: Values, value: &str) -> Value {
+    let fixed = match values {
+        Values::Closed(values) => values.iter().find(|fixed| **fixed == value).copied(),
+        Values::Free => None,
+    };
+    fixed.map_or_else(|| Arc::<str>::from(value).into(), Value::from)
 }
