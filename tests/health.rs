@@ -377,6 +377,16 @@ fn a_component_over_the_cap_is_one_of_many() {
 }
 
 #[test]
+fn the_settings_in_the_readme_are_right() {
+    let readme = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).unwrap();
+    let (_, yaml) = readme.split_once("```yaml\nhealth:").unwrap();
+    let (yaml, _) = yaml.split_once("```").unwrap();
+    let health = settings(&format!("health:{yaml}"));
+    assert_eq!((health.checks.len(), health.maintenance["broker"].len()), (5, 1));
+    assert!(health.hours.timezone.is_some() && health.checks["redis"].critical);
+}
+
+#[test]
 fn checks_of_the_settings_start_by_themselves() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let broker = CheckSettings {

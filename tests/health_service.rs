@@ -170,7 +170,9 @@ health:
     if let Some(prometheus) = servers::prometheus(&[("api", api), ("metrics", own)]) {
         let address = SocketAddr::from(([127, 0, 0, 1], prometheus.port));
         let value = |query: &str| -> Option<f64> {
-            let answer = client.get(address, &format!("/api/v1/query?query={query}")).json();
+            let answer = client.get(address, &format!("/api/v1/query?query={query}"));
+            // It is not ready at once.
+            let answer = (answer.status == 200).then(|| answer.json())?;
             answer["data"]["result"][0]["value"][1].as_str()?.parse().ok()
         };
         eventually("both are scraped", || value("sum(up)") == Some(2.0));

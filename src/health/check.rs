@@ -65,7 +65,8 @@ pub trait HealthCheck: Send + Sync + 'static {
     }
 
     /// Asks the component. Runs on a thread where it may block, inside a tokio runtime of the telemetry's; is dropped
-    /// when its time is over, and not started again before it has ended. A panic is a failure.
+    /// when its time is over, and not started again before it has ended. A panic is a failure. What it spawns must not block:
+    /// that runs beside all checks.
     fn check(&self) -> impl Future<Output = Result<(), CheckFailure>> + Send;
 }
 

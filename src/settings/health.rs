@@ -45,7 +45,7 @@ section! {
         certificate: Option<PathBuf> = None;
         /// For heartbeat: silence after which the component is lost.
         late_after as "late_after_seconds": Duration = Duration::from_secs(5);
-        /// Whether a loss of the component is a critical alert.
+        /// Whether the system is not ready without the component, and a loss of it alerts.
         critical: bool = false;
         /// Time for one check; `null` is as for all.
         timeout as "timeout_seconds": Option<Duration> = None;
