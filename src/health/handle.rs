@@ -19,7 +19,7 @@ use crate::shutdown::{Signal, SignalOutcome};
 
 /// The bounds of every time, as in the settings: a tick of zero would panic, and so would a sum with a time without end.
 const SHORTEST: Duration = Duration::from_millis(1);
-const LONGEST: Duration = Duration::from_secs(315_360_000);
+const LONGEST: Duration = Duration::from_hours(87_600);
 
 /// What a service knows of a component before any check does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
