@@ -289,11 +289,11 @@ impl Inner {
             }
         }
         for open in own::open(&opened.contents).filter(|open| !own::is_of_outbox(open)) {
-            match self.stations.iter().find(|station| own::is_of_channel(&open, station.channel.name())) {
-                Some(station) => station.lane().restore_trouble(open, now),
-                None => {
-                    self.tell(Some(own::over(&open, "The channel is not configured any more.", now.wall)))
-                }
+            let channel = |station: &&Station| own::is_of_channel(&open, station.channel.name());
+            if let Some(station) = self.stations.iter().find(channel) {
+                station.lane().restore_trouble(open, now);
+            } else {
+                self.tell(Some(own::over(&open, "The channel is not configured any more.", now.wall)));
             }
         }
         let mut unreadable = 0_u64;

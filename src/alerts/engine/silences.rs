@@ -40,14 +40,15 @@ impl SilenceSources {
     /// Takes up the silences that calls made in earlier processes.
     pub(super) fn restore(&mut self, contents: &Contents) {
         for (id, bytes) in contents.of(Table::Silences) {
-            match restored(id, bytes) {
-                Some(silence) => self.of_calls.add(silence),
-                None => tracing::error!(
+            if let Some(silence) = restored(id, bytes) {
+                self.of_calls.add(silence);
+            } else {
+                tracing::error!(
                     target: "trading_telemetry",
                     silence = id,
                     hint = "it mutes nothing any more; add it again",
                     "alert_silence_not_read"
-                ),
+                );
             }
         }
     }
@@ -68,7 +69,10 @@ impl SilenceSources {
         let read = std::fs::read_to_string(&self.file).map_err(|error| error.to_string());
         match read.and_then(|text| Silences::parse(&name, &text).map_err(|errors| errors.to_string())) {
             Ok(silences) => {
-                silences.iter().filter_map(|silence| silence.check_rule(&self.rules).err()).for_each(warn);
+                silences
+                    .iter()
+                    .filter_map(|silence| silence.check_rule(&self.rules).err())
+                    .for_each(|e| warn(&e));
                 self.of_file = silences;
                 true
             }
@@ -128,6 +132,6 @@ fn restored(id: &str, bytes: &[u8]) -> Option<Silence> {
 }
 
 /// The others of the file are in force all the same: this one may be meant for a service with rules of its own.
-fn warn(error: RuleError) {
+fn warn(error: &RuleError) {
     tracing::warn!(target: "trading_telemetry", error = error.message(), "alert_silence_of_unknown_rule");
 }
