@@ -89,11 +89,11 @@ pub(super) const WATCHES: &[Watch] = &[
     Watch {
         name: "engine_blind",
         severity: Warning,
-        expression: "trading_alert_rule_state == -1",
+        expression: "count without (rule) (trading_alert_rule_state == -1)",
         hold: seconds(900),
         keep_firing: seconds(0),
-        title: "Alert Rule Blind: {{ $labels.rule }}",
-        message: "{{ $labels.instance }} has nothing to judge the rule {{ $labels.rule }} by: its metric is not recorded, stale or invalid",
+        title: "Alert Rules Blind",
+        message: "{{ $labels.instance }} has nothing to judge {{ $value }} of its alert rules by: their metrics are not recorded, stale or invalid; `trading-telemetry alerts` says which",
     },
     Watch {
         name: "engine_partly_blind",
