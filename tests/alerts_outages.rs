@@ -231,7 +231,7 @@ fn five_hundred_alerts_and_incidents_reach_people_past_a_kill_in_each_round() {
     running.finish();
 }
 
-const TRADES: usize = 20_000;
+const TRADES: u32 = 20_000;
 
 #[test]
 fn a_line_of_the_audit_trail_that_is_lost_is_a_critical_alert_and_counted() {
@@ -264,8 +264,11 @@ fn a_line_of_the_audit_trail_that_is_lost_is_a_critical_alert_and_counted() {
     assert!(told >= 1.0 && lost >= told, "{told} told of {lost}");
     let trail = service.folder().join("logs/desk.audit.log");
     eventually("each line in the trail or counted", || {
-        let kept = std::fs::read_to_string(&trail).unwrap().lines().count();
-        (kept + lost as usize == TRADES).then_some(())
+        let lines = std::fs::read_to_string(&trail).unwrap();
+        // The log says in its own words what is missing: those lines are no trades.
+        let trades = lines.lines().filter(|line| line.contains("pdt_day_trade_recorded"));
+        let kept = u32::try_from(trades.count()).unwrap();
+        ((f64::from(kept) + lost - f64::from(TRADES)).abs() < 0.5).then_some(())
     });
     running.finish();
 }

@@ -263,7 +263,7 @@ async fn two_hundred_kills_lose_nothing_and_repeat_only_the_message_in_flight() 
         seed ^= seed << 13;
         seed ^= seed >> 7;
         seed ^= seed << 17;
-        sleep(Duration::from_millis(10 + seed % 120)).await;
+        sleep(Duration::from_millis(20 + seed % 240)).await;
         stored.extend(kill(child));
         // What the dead process had sent may still be on its way to the server.
         sleep(Duration::from_millis(20)).await;
