@@ -129,7 +129,7 @@ fn a_session_that_reports_its_loss_is_posted_before_the_next_evaluation_past_che
         for number in 0..25 {
             let hang = move || async move {
                 if number % 5 == 0 {
-                    sleep(Duration::from_secs(60));
+                    sleep(Duration::from_mins(1));
                 }
                 std::future::pending::<Result<(), String>>().await
             };

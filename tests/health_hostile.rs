@@ -188,7 +188,6 @@ fn false_at_run_time() -> bool {
 #[test]
 fn a_telemetry_that_goes_while_checks_run_leaves_none_behind() {
     let inside = Arc::new(AtomicUsize::new(0));
-    let dropped = Instant::now();
     for _ in 0..5 {
         let telemetry = TestTelemetry::new();
         for number in 0..10 {
@@ -207,7 +206,6 @@ fn a_telemetry_that_goes_while_checks_run_leaves_none_behind() {
         drop(telemetry);
         eventually("none is left", || inside.load(Ordering::SeqCst) == 0);
     }
-    assert!(dropped.elapsed() < Duration::from_secs(60));
 }
 
 struct Leaves(Arc<AtomicUsize>);

@@ -85,6 +85,37 @@ fn basic_credentials(user: &str, password: &str) -> String {
     header.strip_prefix("Basic ").unwrap().to_owned()
 }
 
+/// To a real Prometheus with both jobs one order is one.
+fn counts_once(client: &Client, api: SocketAddr, own: SocketAddr) {
+    let Some(prometheus) = servers::prometheus(&[("api", api), ("metrics", own)]) else { return };
+    let address = SocketAddr::from(([127, 0, 0, 1], prometheus.port));
+    let value = |query: &str| -> Option<f64> {
+        let answer = client.get(address, &format!("/api/v1/query?query={query}"));
+        // It is not ready at once.
+        let answer = (answer.status == 200).then(|| answer.json())?;
+        answer["data"]["result"][0]["value"][1].as_str()?.parse().ok()
+    };
+    eventually("both are scraped", || value("sum(up)") == Some(2.0));
+    eventually("the order is there", || value("sum(trading_orders_total)").is_some());
+    assert_eq!(value("sum(trading_orders_total)"), Some(1.0));
+    assert_eq!(value("count(trading_system_info)"), Some(2.0), "both know who they are");
+}
+
+/// Asks while components that are lost still look up.
+fn nobody_waits(client: &Client, addresses: [SocketAddr; 2], look_up: &dyn Fn() -> bool) {
+    let (lost, mut slowest) = (Instant::now(), Duration::ZERO);
+    while look_up() {
+        for path in ["/metrics", "/ready", "/health"] {
+            slowest = addresses
+                .map(|address| client.get(address, path).took)
+                .into_iter()
+                .fold(slowest, Duration::max);
+        }
+        assert!(lost.elapsed() < Duration::from_secs(10), "redis and database are still up");
+    }
+    assert!(slowest < Duration::from_millis(700), "an answer took {slowest:?}, a check may take 1 s");
+}
+
 #[test]
 fn a_service_shows_its_health_on_two_ports_never_waits_for_it_and_tells_no_password() {
     let Some(redis) = servers::redis(PASSWORD, None) else { return };
@@ -127,8 +158,6 @@ health:
     tracing::trace!("everything_is_written");
     let health = telemetry.health();
     let is_up = |component: &str| health.component(component).is_some_and(|component| component.is_up());
-    let is_known =
-        |component: &str| health.component(component).is_some_and(|component| component.age.is_some());
     health.add(Check::new("pool", || async {
         Err::<(), _>(format!("pool of postgres://trader:{PASSWORD}@db/trading is closed"))
     }));
@@ -138,7 +167,7 @@ health:
     health.report("broker", Down("closed by wss://trader:c0rrect-h0rse@broker/ with password=c0rrect-h0rse"));
 
     // Ready, with the same answer on both ports; liveness asks nobody.
-    eventually("all are asked", || health.components().iter().all(|one| is_known(&one.name)));
+    eventually("all are asked", || health.components().iter().all(|one| one.age.is_some()));
     eventually("the good ones are up", || is_up("redis") && is_up("database"));
     for address in [own, api] {
         let ready = client.get(address, "/ready");
@@ -166,33 +195,12 @@ health:
         assert!(scrape.body.contains("trading_system_info{"), "{}", scrape.body);
     }
 
-    // The same to a real Prometheus with both jobs.
-    if let Some(prometheus) = servers::prometheus(&[("api", api), ("metrics", own)]) {
-        let address = SocketAddr::from(([127, 0, 0, 1], prometheus.port));
-        let value = |query: &str| -> Option<f64> {
-            let answer = client.get(address, &format!("/api/v1/query?query={query}"));
-            // It is not ready at once.
-            let answer = (answer.status == 200).then(|| answer.json())?;
-            answer["data"]["result"][0]["value"][1].as_str()?.parse().ok()
-        };
-        eventually("both are scraped", || value("sum(up)") == Some(2.0));
-        eventually("the order is there", || value("sum(trading_orders_total)").is_some());
-        assert_eq!(value("sum(trading_orders_total)"), Some(1.0));
-        assert_eq!(value("count(trading_system_info)"), Some(2.0), "both know who they are");
-    }
+    counts_once(&client, api, own);
 
     // Frozen and stopped servers: known within timeout and interval, and nobody waits for them.
     redis.freeze();
     postgres.stop();
-    let frozen = Instant::now();
-    let mut slowest = Duration::ZERO;
-    while is_up("redis") || is_up("database") {
-        for path in ["/metrics", "/ready", "/health"] {
-            slowest = slowest.max(client.get(own, path).took).max(client.get(api, path).took);
-        }
-        assert!(frozen.elapsed() < Duration::from_secs(10), "redis and database are still up");
-    }
-    assert!(slowest < Duration::from_millis(700), "an answer took {slowest:?}, a check may take 1 s");
+    nobody_waits(&client, [own, api], &|| is_up("redis") || is_up("database"));
     let ready = client.get(own, "/ready");
     assert_eq!((ready.status, &ready.json()["status"]), (503, &"not_ready".into()));
     assert_eq!(ready.json()["components"]["redis"]["last_error"], "no answer within 1s");

@@ -176,14 +176,13 @@ pub(crate) fn redis(password: &str, tls: Option<&(String, String)>) -> Option<Se
 pub(crate) fn prometheus(jobs: &[(&str, std::net::SocketAddr)]) -> Option<Server> {
     let [program] = programs(["prometheus"])?;
     let (folder, port) = (tempfile::tempdir().unwrap(), free_port());
-    let jobs: String = jobs
+    let jobs: Vec<String> = jobs
         .iter()
-        .map(|(job, address)| {
-            format!("  - {{job_name: {job}, static_configs: [{{targets: ['{address}']}}]}}\n")
-        })
+        .map(|(job, address)| format!("{{job_name: {job}, static_configs: [{{targets: ['{address}']}}]}}"))
         .collect();
     let config = folder.path().join("prometheus.yml");
-    fs::write(&config, format!("global: {{scrape_interval: 1s}}\nscrape_configs:\n{jobs}")).unwrap();
+    let jobs = jobs.join(", ");
+    fs::write(&config, format!("global: {{scrape_interval: 1s}}\nscrape_configs: [{jobs}]\n")).unwrap();
     let data = folder.path().join("data");
     Some(Server::start(folder, port, move || {
         let mut command = Command::new(&program);
