@@ -149,15 +149,21 @@ impl fmt::Display for ShutdownError {
 
 impl std::error::Error for ShutdownError {}
 
-/// Shuts the signals down, all of a stage at once, and waits for them until the deadline, never longer.
+/// Shuts the signals down, all of a stage at once, and waits for them until the deadline, never longer. What the others
+/// have lost is a line of the log, which ends last: whoever drops the handle reads no report.
 pub(crate) fn shut_down(signals: &[Arc<dyn Signal>], deadline: Duration) -> ShutdownReport {
     let start = Instant::now();
-    let mut finished = Vec::new();
+    let mut report = ShutdownReport::default();
     for (stage, share) in Stage::ALL {
+        if stage == Stage::Log
+            && let Err(error) = report.clone().into_result()
+        {
+            tracing::error!(target: "trading_telemetry", %error, "telemetry_lost_at_shutdown");
+        }
         let signals: Vec<_> = signals.iter().filter(|signal| signal.stage() == stage).cloned().collect();
-        finished.extend(at_once(&signals, start, deadline.mul_f64(share)));
+        report.signals.extend(at_once(&signals, start, deadline.mul_f64(share)));
     }
-    ShutdownReport { signals: finished }
+    report
 }
 
 /// The reports of these signals, those that did not finish last. They have until `over` after the `start`.

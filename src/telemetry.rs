@@ -3,6 +3,7 @@
 mod core;
 
 use std::borrow::Cow;
+use std::io::{self, Write as _};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
@@ -116,8 +117,7 @@ impl Telemetry {
         let telemetry = Arc::downgrade(&self.inner);
         process_signals::on_end(move |code| {
             if let Some(inner) = telemetry.upgrade() {
-                // Whatever was lost stands in the log and in nobody's way any more.
-                let _ = inner.shut_down(inner.deadline);
+                inner.end();
             }
             std::process::exit(code)
         })
@@ -198,15 +198,20 @@ impl Inner {
     fn shut_down(&self, deadline: Duration) -> ShutdownReport {
         self.report.get_or_init(|| shut_down(&self.signals, deadline)).clone()
     }
+
+    /// Shuts down where nobody reads the report: what was lost is told where it can be, the log's own lines included.
+    fn end(&self) {
+        if let Err(error) = self.shut_down(self.deadline).into_result() {
+            // Where standard error is gone too, nobody is left to be told.
+            let _ = writeln!(io::stderr(), "trading-telemetry: {error}");
+        }
+    }
 }
 
 impl Drop for Inner {
     fn drop(&mut self) {
-        if self.report.get().is_some() {
-            return;
-        }
-        if let Err(error) = self.shut_down(self.deadline).into_result() {
-            tracing::error!(target: "trading_telemetry", %error, "telemetry_lost_at_shutdown");
+        if self.report.get().is_none() {
+            self.end();
         }
     }
 }

@@ -163,6 +163,26 @@ fn what_neither_a_hung_collector_nor_a_disk_takes_is_reported_to_the_last_item_i
     assert!(written == 0 && lost >= LINES, "{written} {lost}");
 }
 
+#[test]
+fn who_drops_the_handle_finds_the_loss_in_the_log_and_on_standard_error() {
+    let service = service(|| {
+        let telemetry = init_telemetry().unwrap();
+        telemetry.order("abc123").span("submit_order").in_scope(|| {});
+        drop(telemetry);
+    })
+    .variable("SA_SYSTEM__SHUTDOWN_TIMEOUT_SECONDS", "1");
+    let collector = Receiver::start(Behaviour::Hang);
+    let finished = service.run(&[("OTEL_EXPORTER_OTLP_ENDPOINT", &format!("http://{}", collector.address))]);
+    let told = events(&finished.log, "telemetry_lost_at_shutdown");
+    assert_eq!((told.len(), &told[0]["level"]), (1, &"error".into()));
+    for text in [&told[0].to_string(), &finished.err] {
+        assert!(
+            text.contains("telemetry was lost at shutdown: ") && text.contains("1 otlp traces"),
+            "{text}"
+        );
+    }
+}
+
 /// A field's name or value cannot break the line.
 #[test]
 fn hostile_fields_leave_whole_lines_in_the_file_and_in_the_export() {

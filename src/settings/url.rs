@@ -27,6 +27,7 @@ impl HttpUrl {
         if !matches!(scheme, "http" | "https")
             || authority.contains('@')
             || uri.host().is_none_or(str::is_empty)
+            || uri.host() != Some(authority) && uri.port_u16().is_none()
         {
             return Err(EXPECTED);
         }
@@ -108,6 +109,8 @@ mod tests {
             "/x",
             "http://127.0.0.1@example.com",
             "https://u:p@h",
+            "http://127.0.0.1:99999",
+            "http://h:",
         ] {
             assert!(HttpUrl::read(url).is_err(), "{url}");
         }
