@@ -276,9 +276,9 @@ const ROWS: &[Row] = &[
         ours: Median("log_line/ours"),
         budget: Ratio(0.4),
         peers: &[
-            ("tracing-subscriber", Median("log_line/tracing-subscriber")),
-            ("tracing-subscriber, ids in each call", Median("log_line/tracing-subscriber_ids_in_call")),
-            ("tracing-subscriber, written nowhere", Median("log_line/tracing-subscriber_unwritten")),
+            ("tracing-subscriber json", Median("log_line/tracing-subscriber")),
+            ("tracing-subscriber json, ids in each call", Median("log_line/tracing-subscriber_ids_in_call")),
+            ("tracing-subscriber json, written nowhere", Median("log_line/tracing-subscriber_unwritten")),
         ],
     },
     Row {
@@ -286,15 +286,15 @@ const ROWS: &[Row] = &[
         ours: Median("log_line/ours_otlp"),
         budget: Ratio(0.9),
         peers: &[
-            ("tracing-subscriber", Median("log_line/tracing-subscriber")),
-            ("tracing-subscriber, ids in each call", Median("log_line/tracing-subscriber_ids_in_call")),
+            ("tracing-subscriber json", Median("log_line/tracing-subscriber")),
+            ("tracing-subscriber json, ids in each call", Median("log_line/tracing-subscriber_ids_in_call")),
         ],
     },
     Row {
         path: "order span with a step inside, exported",
         ours: Median("order_span/ours"),
         budget: Ratio(1.0),
-        peers: &[("tracing-opentelemetry", Median("order_span/tracing-opentelemetry"))],
+        peers: &[("tracing-opentelemetry, default options", Median("order_span/tracing-opentelemetry"))],
     },
     Row {
         path: "order and fill recorded in an order, collector hung",

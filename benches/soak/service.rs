@@ -12,13 +12,16 @@ use crate::bars::{self, Day};
 use crate::desk::Desk;
 use crate::latency::Latencies;
 use crate::replay;
-use crate::setup::{PATIENCE, builder};
+use crate::setup::builder;
 use crate::side::Requests;
 use crate::telemetry::{Recorder, Witness};
 
 pub(crate) const THREADS: u64 = 8;
 /// One alert in so long: more than any channel is made for.
 const STORM_PACE: Duration = Duration::from_millis(5);
+
+/// The collector hangs to the end, so the shutdown takes as long as it may.
+const DEADLINE: Duration = Duration::from_secs(5);
 
 /// What the latencies are told by.
 pub(crate) const QUANTILES: [f64; 3] = [0.5, 0.99, 0.999];
@@ -32,7 +35,10 @@ pub(crate) fn serve(requests: &Requests) {
     if let Some((collector, slack)) = storm {
         builder = builder
             .set("otlp.endpoint", collector)
+            // Often enough that what a lost connection leaves behind would be seen.
             .set("otlp.timeout_seconds", "1")
+            .set("otlp.trace_batch.timeout_seconds", "1")
+            .set("otlp.log_batch.timeout_seconds", "1")
             .set("alerts.slack.webhook_url", slack)
             .set("alerts.slack.pace_per_second", "1000")
             .set("alerts.slack.burst", "1000")
@@ -74,7 +80,7 @@ pub(crate) fn serve(requests: &Requests) {
 
     // The last scrape is taken before this comes.
     requests.heard();
-    let report = telemetry.shutdown_within(PATIENCE).unwrap_or_else(|error| error.report().clone());
+    let report = telemetry.shutdown_within(DEADLINE).unwrap_or_else(|error| error.report().clone());
     for signal in report.signals() {
         let delivered = signal.delivered.unwrap_or(0);
         requests.say(format_args!("{}: {delivered} {}", signal.signal, signal.lost));

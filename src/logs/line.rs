@@ -206,9 +206,13 @@ impl Fields<'_> {
         }
     }
 
-    /// Text; the first `message` of an event is its name.
+    /// The first `message` of an event is its name.
+    fn is_event(&self, field: &Field) -> bool {
+        self.source == Source::Event && field.name() == "message" && !self.line.has_event()
+    }
+
     fn text(&mut self, field: &Field, value: fmt::Arguments<'_>) {
-        if self.source == Source::Event && field.name() == "message" && !self.line.has_event() {
+        if self.is_event(field) {
             self.line.set_event(value);
         } else if let Some(key) = self.key(field) {
             self.line.format(key, value);
@@ -244,7 +248,11 @@ impl Visit for Fields<'_> {
     }
 
     fn record_str(&mut self, field: &Field, value: &str) {
-        self.text(field, format_args!("{value}"));
+        if self.is_event(field) {
+            self.line.set_event_text(value);
+        } else if let Some(key) = self.key(field) {
+            self.line.text(key, value);
+        }
     }
 
     /// An error and its sources are one value, whatever the field's name.

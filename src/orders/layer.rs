@@ -5,6 +5,7 @@
 //! the layer behind it takes it off again.
 
 use std::cell::RefCell;
+use std::sync::Arc;
 
 use opentelemetry::Context as OtelContext;
 use opentelemetry::ContextGuard;
@@ -124,10 +125,13 @@ impl<S: Subscriber + for<'span> LookupSpan<'span>> Layer<S> for After {
         if !is_order(span.metadata()) {
             return;
         }
-        let Some(Declared(identity)) = span.extensions().get::<Declared>().cloned() else { return };
-        if OtelContext::map_current(|current| current.get::<Identity>() == Some(&identity)) {
+        let extensions = span.extensions();
+        let Some(Declared(identity)) = extensions.get::<Declared>() else { return };
+        if OtelContext::map_current(|current| current.get::<Identity>() == Some(identity)) {
             return;
         }
+        let identity = identity.clone();
+        drop(extensions);
         let guard = OtelContext::current_with_value(identity).attach();
         ENTERED.with(|entered| entered.borrow_mut().push((id.clone(), guard)));
     }
@@ -146,9 +150,9 @@ impl<S: Subscriber + for<'span> LookupSpan<'span>> Layer<S> for After {
 /// Reads an identity from a span's fields.
 #[derive(Default)]
 struct Fields {
-    order_id: Option<String>,
-    symbol: Option<String>,
-    strategy: Option<String>,
+    order_id: Option<Arc<str>>,
+    symbol: Option<Arc<str>>,
+    strategy: Option<Arc<str>>,
 }
 
 impl Fields {
@@ -157,13 +161,13 @@ impl Fields {
         let (order_id, symbol, strategy) = before
             .map_or((None, None, None), |before| (Some(before.order_id), before.symbol, before.strategy));
         Some(Identity {
-            order_id: self.order_id.map(Into::into).or(order_id)?,
-            symbol: self.symbol.map(Into::into).or(symbol),
-            strategy: self.strategy.map(Into::into).or(strategy),
+            order_id: self.order_id.or(order_id)?,
+            symbol: self.symbol.or(symbol),
+            strategy: self.strategy.or(strategy),
         })
     }
 
-    fn room(&mut self, field: &Field) -> Option<&mut Option<String>> {
+    fn room(&mut self, field: &Field) -> Option<&mut Option<Arc<str>>> {
         match field.name() {
             ORDER_ID => Some(&mut self.order_id),
             SYMBOL => Some(&mut self.symbol),
@@ -176,13 +180,13 @@ impl Fields {
 impl Visit for Fields {
     fn record_str(&mut self, field: &Field, value: &str) {
         if let Some(room) = self.room(field) {
-            *room = Some(value.to_owned());
+            *room = Some(value.into());
         }
     }
 
     fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
         if let Some(room) = self.room(field) {
-            *room = Some(format!("{value:?}"));
+            *room = Some(format!("{value:?}").into());
         }
     }
 }
@@ -192,7 +196,7 @@ mod tests {
     use opentelemetry::trace::Tracer;
     use opentelemetry_sdk::error::OTelSdkResult;
     use opentelemetry_sdk::trace::{SdkTracerProvider, SpanData, SpanExporter};
-    use std::sync::{Arc, Mutex};
+    use std::sync::Mutex;
     use tracing_subscriber::layer::SubscriberExt;
     use tracing_subscriber::registry;
 
