@@ -32,7 +32,7 @@ fn fill_histograms(telemetry: &Telemetry, wanted: usize, scrape: impl Fn() -> St
             queue += 1;
             let labels = [
                 KeyValue::new("desk", format!("desk{}", queue % 10)),
-                KeyValue::new("queue", i64::from(queue)),
+                KeyValue::new("queue", format!("queue{queue}")),
             ];
             for round in 0..8 {
                 wait.record(f64::from((queue * 37 + round * 411) % 9000), &labels);

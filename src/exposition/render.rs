@@ -129,36 +129,37 @@ impl<'a> Reader<'_, 'a> {
         match data {
             MetricData::Gauge(data) => {
                 for point in data.data_points() {
-                    self.take(part, point.attributes().chain(scope));
                     self.readings.points.push(Reading::Single(point.value().float()));
+                    self.take(part, point.attributes().chain(scope));
                 }
             }
             MetricData::Sum(data) => {
                 for point in data.data_points() {
-                    self.take(part, point.attributes().chain(scope));
                     self.readings.points.push(Reading::Single(point.value().float()));
+                    self.take(part, point.attributes().chain(scope));
                 }
             }
             MetricData::Histogram(data) => {
                 for point in data.data_points() {
-                    self.take(part, point.attributes().chain(scope));
                     let sum = self.has_sum(point.bounds().next()).then(|| point.sum().float());
                     self.readings.histogram(point.count(), sum, |buckets| cumulate(point, buckets));
+                    self.take(part, point.attributes().chain(scope));
                 }
             }
             MetricData::ExponentialHistogram(data) => {
                 for point in data.data_points() {
-                    self.take(part, point.attributes().chain(scope));
                     let sum = is_positive(point).then(|| point.sum().float());
                     self.readings.histogram(point.count() as u64, sum, |all| classic_buckets(point, all));
+                    self.take(part, point.attributes().chain(scope));
                 }
             }
         }
     }
 
+    /// Takes the labels of the point that was read last.
     fn take(&mut self, part: usize, attributes: impl Iterator<Item = &'a KeyValue>) {
         self.labels.read(attributes);
-        self.table.take(part, &mut self.labels);
+        self.table.take(part, &mut self.labels, self.readings.last_buckets());
     }
 
     fn has_sum(&self, first_bound: Option<f64>) -> bool {
@@ -172,9 +173,9 @@ impl<'a> Reader<'_, 'a> {
             && row.labels.is_empty()
             && self.readings.points.is_empty()
         {
-            self.take(0, std::iter::empty());
             let zeros = bounds.iter().map(|bound| (*bound, 0));
             self.readings.histogram(0, row.has_sum().then_some(0.0), |buckets| buckets.extend(zeros));
+            self.take(0, std::iter::empty());
         }
     }
 }
@@ -184,6 +185,13 @@ impl Readings {
         let start = self.buckets.len();
         fill(&mut self.buckets);
         self.points.push(Reading::Histogram { count, sum, buckets: start..self.buckets.len() });
+    }
+
+    fn last_buckets(&self) -> &[(f64, u64)] {
+        match self.points.last() {
+            Some(Reading::Histogram { buckets, .. }) => &self.buckets[buckets.clone()],
+            _ => &[],
+        }
     }
 }
 
@@ -238,14 +246,10 @@ impl Writer<'_> {
         sum: Option<f64>,
         exemplars: Option<&dyn SeriesExemplars>,
     ) {
-        let (before_le, after_le) = self.table.around_le(point);
         let mut below = 0;
-        for (slot, (bound, cumulative)) in buckets.iter().copied().chain([(f64::INFINITY, count)]).enumerate()
-        {
-            self.out.extend_from_slice(before_le);
-            write_float(self.out, bound);
-            self.out.extend_from_slice(after_le);
-            self.out.push(b' ');
+        let cumulative = buckets.iter().map(|(_, cumulative)| *cumulative).chain([count]);
+        for (slot, cumulative) in cumulative.enumerate() {
+            self.out.extend_from_slice(self.table.line(point, slot));
             write_count(self.out, cumulative);
             // One that was recorded after this collection has no count to stand beside.
             if cumulative > below {

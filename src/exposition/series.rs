@@ -10,6 +10,7 @@ use opentelemetry::{KeyValue, Value};
 
 use super::family::{Family, Type};
 use super::labels::Labels;
+use super::number::write_float;
 
 /// The label blocks of a family's series, in the SDK's order, and the order in which they are written.
 #[derive(Debug, Default)]
@@ -18,7 +19,11 @@ pub(super) struct SeriesTable {
     kind: Option<Type>,
     points: Vec<Point>,
     attributes: Vec<KeyValue>,
+    /// Of a histogram's points, without `+Inf`.
+    bounds: Vec<f64>,
     text: Vec<u8>,
+    /// Where the beginnings of the buckets' lines end in the text.
+    line_ends: Vec<usize>,
     order: Vec<u32>,
     repeated: bool,
     /// How many points of this scrape have been taken.
@@ -31,9 +36,10 @@ struct Point {
     /// Where its attributes begin; they end where the next point's begin.
     attributes: usize,
     part: usize,
-    /// Where its text begins: the family's name, and for a histogram all of a bucket's line but `le` and the count.
+    bounds: usize,
+    lines: usize,
+    /// Where its text begins: the family's name, and for a histogram the line of each bucket up to its count.
     start: usize,
-    after_le: usize,
     block: usize,
 }
 
@@ -47,13 +53,13 @@ impl SeriesTable {
         self.changed = false;
     }
 
-    /// Takes the next point, of which `labels` has read the attributes.
-    pub(super) fn take(&mut self, part: usize, labels: &mut Labels<'_>) {
+    /// Takes the next point, of which `labels` has read the attributes. `buckets` are a histogram's, without `+Inf`.
+    pub(super) fn take(&mut self, part: usize, labels: &mut Labels<'_>, buckets: &[(f64, u64)]) {
         let at = self.taken;
         self.taken += 1;
         if let Some(point) = self.points.get(at) {
             let kept = &self.attributes[self.attributes_of(at)];
-            if point.part == part && is_same(kept, labels.attributes()) {
+            if point.part == part && is_same(kept, labels.attributes()) && self.has_bounds(at, buckets) {
                 return;
             }
             self.truncate(at);
@@ -62,17 +68,24 @@ impl SeriesTable {
         let (attributes, start) = (self.attributes.len(), self.text.len());
         self.attributes.extend(labels.attributes().iter().map(|pair| (*pair).clone()));
         labels.find_shape();
-        self.text.extend_from_slice(self.family.as_bytes());
-        let mut after_le = self.text.len();
+        let (bounds, lines) = (self.bounds.len(), self.line_ends.len());
         if self.kind == Some(Type::Histogram) {
-            self.text.extend_from_slice(b"_bucket");
-            labels.write_before_le(&mut self.text);
-            after_le = self.text.len();
-            labels.write_after_le(&mut self.text);
+            self.bounds.extend(buckets.iter().map(|(bound, _)| bound));
+            for index in bounds..=self.bounds.len() {
+                self.text.extend_from_slice(self.family.as_bytes());
+                self.text.extend_from_slice(b"_bucket");
+                labels.write_before_le(&mut self.text);
+                write_float(&mut self.text, self.bounds.get(index).copied().unwrap_or(f64::INFINITY));
+                labels.write_after_le(&mut self.text);
+                self.text.push(b' ');
+                self.line_ends.push(self.text.len());
+            }
+        } else {
+            self.text.extend_from_slice(self.family.as_bytes());
         }
         let block = self.text.len();
         labels.write(&mut self.text);
-        self.points.push(Point { attributes, part, start, after_le, block });
+        self.points.push(Point { attributes, part, bounds, lines, start, block });
     }
 
     /// Ends the scrape's points: from here on the order is right.
@@ -119,10 +132,19 @@ impl SeriesTable {
         &self.text[self.points[point].start..self.end(point)]
     }
 
-    /// What stands before and after the value of `le` in the line of a bucket.
-    pub(super) fn around_le(&self, point: usize) -> (&[u8], &[u8]) {
+    /// The line of a histogram's bucket (the last is `+Inf`) up to its count.
+    pub(super) fn line(&self, point: usize, bucket: usize) -> &[u8] {
         let point = &self.points[point];
-        (&self.text[point.start..point.after_le], &self.text[point.after_le..point.block])
+        let line = point.lines + bucket;
+        let start = if bucket == 0 { point.start } else { self.line_ends[line - 1] };
+        &self.text[start..self.line_ends[line]]
+    }
+
+    fn has_bounds(&self, point: usize, buckets: &[(f64, u64)]) -> bool {
+        let end = self.points.get(point + 1).map_or(self.bounds.len(), |next| next.bounds);
+        let kept = &self.bounds[self.points[point].bounds..end];
+        kept.len() == buckets.len()
+            && kept.iter().zip(buckets).all(|(kept, (bound, _))| kept.to_bits() == bound.to_bits())
     }
 
     fn end(&self, point: usize) -> usize {
@@ -147,6 +169,8 @@ impl SeriesTable {
     fn truncate(&mut self, length: usize) {
         if let Some(first) = self.points.get(length) {
             self.attributes.truncate(first.attributes);
+            self.bounds.truncate(first.bounds);
+            self.line_ends.truncate(first.lines);
             self.text.truncate(first.start);
             self.points.truncate(length);
         }

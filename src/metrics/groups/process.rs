@@ -28,61 +28,62 @@ pub(crate) fn observe_process(registry: &Registry) {
         value as f64
     }
 
-    fn stat() -> Option<Stat> {
-        Process::myself().and_then(|process| process.stat()).ok()
-    }
-
     /// The stat of the collection under way: its callbacks run in the order in which they were registered, and reading
     /// it for each costs more than everything else that they do.
-    #[derive(Clone, Default)]
-    struct Read(Arc<Mutex<Option<Stat>>>);
+    struct Reading {
+        /// Its folder stays open: finding it anew costs as much as reading a file in it.
+        process: Process,
+        stat: Mutex<Option<Stat>>,
+    }
 
-    impl Read {
-        fn afresh<T>(&self, figure: impl FnOnce(&Stat) -> T) -> Option<T> {
-            let mut read = lock(&self.0);
-            *read = stat();
-            read.as_ref().map(figure)
+    impl Reading {
+        fn refresh(&self) {
+            *lock(&self.stat) = self.process.stat().ok();
         }
 
-        fn again<T>(&self, figure: impl FnOnce(&Stat) -> T) -> Option<T> {
-            lock(&self.0).as_ref().map(figure)
+        fn of<T>(&self, figure: impl FnOnce(&Stat) -> T) -> Option<T> {
+            lock(&self.stat).as_ref().map(figure)
         }
     }
 
+    let Ok(process) = Process::myself() else { return };
     let ticks = float(procfs::ticks_per_second());
-    let read = Read::default();
-    let first = read.clone();
+    let reading = Arc::new(Reading { process, stat: Mutex::default() });
+    let of = Arc::clone(&reading);
     registry.observe(CPU, move |observer| {
-        if let Some(used) = first.afresh(|stat| float(stat.utime + stat.stime)) {
+        of.refresh();
+        if let Some(used) = of.of(|stat| float(stat.utime + stat.stime)) {
             observer(&[], used / ticks);
         }
     });
-    registry.observe(OPEN_FDS, |observer| {
-        if let Ok(count) = Process::myself().and_then(|process| process.fd_count()) {
+    let of = Arc::clone(&reading);
+    registry.observe(OPEN_FDS, move |observer| {
+        if let Ok(count) = of.process.fd_count() {
             observer(&[], float(count as u64));
         }
     });
-    registry.observe(MAX_FDS, |observer| {
-        if let Ok(limits) = Process::myself().and_then(|process| process.limits())
+    let of = Arc::clone(&reading);
+    registry.observe(MAX_FDS, move |observer| {
+        if let Ok(limits) = of.process.limits()
             && let LimitValue::Value(limit) = limits.max_open_files.soft_limit
         {
             observer(&[], float(limit));
         }
     });
-    let second = read.clone();
+    let of = Arc::clone(&reading);
     registry.observe(VIRTUAL, move |observer| {
-        if let Some(bytes) = second.again(|stat| stat.vsize) {
+        if let Some(bytes) = of.of(|stat| stat.vsize) {
             observer(&[], float(bytes));
         }
     });
-    registry.observe(RESIDENT, move |observer| {
-        if let Some(bytes) = read.again(|stat| stat.rss_bytes().get()) {
-            observer(&[], float(bytes));
-        }
-    });
-    let start = stat().and_then(|stat| {
+    let start = reading.process.stat().ok().and_then(|stat| {
         let boot = procfs::boot_time_secs().ok()?;
         Some(float(boot) + float(stat.starttime) / ticks)
+    });
+    registry.observe(RESIDENT, move |observer| {
+        if let Some(bytes) = reading.of(|stat| stat.rss_bytes().get()) {
+            observer(&[], float(bytes));
+        }
     });
     registry.observe(START, move |observer| {
         if let Some(start) = start {
