@@ -223,7 +223,7 @@ impl Stamp {
         }
         out.push_str(&self.text);
         let mut fraction = *b".000000Z";
-        let mut rest = micros.rem_euclid(1_000_000);
+        let mut rest = micros.rem_euclid(1_000_000).unsigned_abs();
         for place in fraction[1..7].iter_mut().rev() {
             *place = b'0' + (rest % 10) as u8;
             rest /= 10;
