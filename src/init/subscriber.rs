@@ -41,6 +41,11 @@ struct Started {
 /// of the service's own its filter with `with_filter`: a filter over the whole subscriber takes spans, and
 /// with them the ids, from everybody. The start says so in an error line, `order_spans_filtered`. A layer of
 /// `tracing_opentelemetry` beside this one is refused.
+///
+/// # Panics
+///
+/// When it is added to what takes no layer with a filter, as what `tracing_subscriber::fmt()` builds does not: write
+/// `registry().with(fmt::layer())` instead.
 pub fn layer<S>() -> impl Layer<S> + Send + Sync + use<S>
 where
     S: Subscriber + for<'span> LookupSpan<'span> + Send + Sync,
