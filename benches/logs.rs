@@ -96,7 +96,8 @@ struct Counting {
 impl Write for Counting {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let length = self.file.write(bytes)?;
-        self.written.fetch_add(bytes[..length].iter().filter(|byte| **byte == b'\n').count() as u64, Relaxed);
+        // One call is one line, and a file takes all of it.
+        self.written.fetch_add(u64::from(bytes[..length].ends_with(b"\n")), Relaxed);
         Ok(length)
     }
 

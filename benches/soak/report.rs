@@ -42,7 +42,7 @@ impl Run {
             (call.to_owned(), (figures[0], figures[1..].try_into().unwrap()))
         });
         let expected = until_empty(&mut service);
-        let last = scrape(address).unwrap();
+        let at_the_end = scrape(address).unwrap();
         service.tell("end");
         let signals = until_empty(&mut service).into_iter().map(|line| {
             let (signal, figures) = line.split_once(": ").unwrap();
@@ -50,7 +50,7 @@ impl Run {
             (signal.to_owned(), (delivered.parse().unwrap(), lost.parse().unwrap()))
         });
         let signals = signals.collect();
-        let wrong_counts = wrong_counts(&expected, &last);
+        let wrong_counts = wrong_counts(&expected, &at_the_end);
         let recorded =
             expected.iter().map(|line| line.rsplit_once(' ').unwrap().1.parse::<u64>().unwrap()).sum();
         Self {
@@ -112,8 +112,9 @@ fn wrong_counts(expected: &[String], scrape: &str) -> Vec<String> {
     }
     let zero = 0.0;
     let wrong = expected.keys().chain(shown.keys()).filter_map(|series| {
-        let (counted, shows) = (expected.get(series).unwrap_or(&zero), shown.get(series));
-        (shows != Some(counted)).then(|| format!("{series} is {shows:?}, and {counted} were recorded"))
+        let (counted, stands_at) = (expected.get(series).unwrap_or(&zero), shown.get(series));
+        (stands_at != Some(counted))
+            .then(|| format!("{series} is {stands_at:?}, and {counted} were recorded"))
     });
     let wrong: std::collections::BTreeSet<String> = wrong.collect();
     wrong.into_iter().collect()

@@ -14,10 +14,10 @@ use hyper::{Request, Response};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
 
-use crate::side::{Requests, Side};
+use crate::side::{Requests, Role, Side};
 
 /// The collector's side in [`crate::side::serve`].
-pub(crate) const COLLECTOR: (&str, fn(&Requests)) = ("collector", serve);
+pub(crate) const COLLECTOR: Role = ("collector", serve);
 
 /// A running collector.
 pub(crate) struct Collector {

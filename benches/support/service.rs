@@ -9,7 +9,7 @@ use trading_telemetry::{Telemetry, TelemetryBuilder};
 use crate::side::free_port;
 
 /// Longer than anything may take here.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 
 /// The default settings, but that the log loses no line and nobody else's port is taken. The folder is empty.
 pub(crate) fn builder() -> TelemetryBuilder {

@@ -4,8 +4,9 @@
 #![allow(
     clippy::unwrap_used,
     clippy::print_stdout,
+    clippy::unused_self,
     dead_code,
-    reason = "shared by benches, which fail where they stand"
+    reason = "shared by benches, which fail where they stand; only a side has what is asked of it"
 )]
 
 use std::io::{BufRead, BufReader, Write};
@@ -29,13 +30,16 @@ pub(crate) struct Side {
     _folder: TempDir,
 }
 
+/// A side's name, and what it does.
+pub(crate) type Role = (&'static str, fn(&Requests));
+
 /// What the bench asks of this process.
 pub(crate) struct Requests {
     given: String,
 }
 
 /// In the process of a side: is that side, and does not return. In the bench itself: nothing.
-pub(crate) fn serve(sides: &[(&str, fn(&Requests))]) {
+pub(crate) fn serve(sides: &[Role]) {
     let Ok(name) = std::env::var(SIDE) else { return };
     let (_, side) = sides.iter().find(|(known, _)| *known == name).unwrap();
     side(&Requests { given: std::env::var(GIVEN).unwrap() });
@@ -145,5 +149,5 @@ pub(crate) fn free_port() -> String {
 
 /// How many lines a file has.
 pub(crate) fn lines(file: &Path) -> usize {
-    std::fs::read(file).unwrap().iter().filter(|byte| **byte == b'\n').count()
+    std::fs::read_to_string(file).unwrap().lines().count()
 }
