@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use opentelemetry::metrics::{BoundCounter, BoundGauge, BoundHistogram};
+use opentelemetry::metrics::{BoundCounter, BoundHistogram};
 
 use super::exemplars::in_sampled_order;
 use super::series::Series;
@@ -55,10 +55,9 @@ impl Amount {
     }
 }
 
-/// A gauge.
+/// A gauge: its value is kept beside the series, and the SDK is told at each collection.
 #[derive(Clone, Debug)]
 pub(crate) struct Level {
-    pub(crate) bound: BoundGauge<f64>,
     pub(crate) series: Arc<Series>,
 }
 
@@ -69,7 +68,7 @@ impl Level {
         if !self.series.admits(value) {
             return false;
         }
-        self.bound.record(value);
+        self.series.set_level(value);
         self.series.touch();
         true
     }

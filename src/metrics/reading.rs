@@ -5,7 +5,6 @@ use std::sync::Arc;
 use opentelemetry::KeyValue;
 use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::metrics::data::ResourceMetrics;
-use opentelemetry_sdk::metrics::reader::MetricReader;
 
 use super::collected::{Collected, Exemplars, SeriesExemplars};
 use super::exemplars::Exemplar;
@@ -40,7 +39,7 @@ impl Readings {
     pub(crate) fn collect(&self) -> Option<Collected> {
         let registry = Arc::clone(self.metrics.registry());
         let mut catalogue = ResourceMetrics::default();
-        registry.reader().collect(&mut catalogue).ok()?;
+        registry.collect(&mut catalogue).ok()?;
         let mut foreign = ResourceMetrics::default();
         let foreign = self.foreign.collect(&mut foreign).ok().map(|()| Arc::new(foreign));
         let published = Arc::clone(&registry);
@@ -54,7 +53,7 @@ impl Readings {
 
     /// Collects the catalogue alone, into memory that the caller keeps.
     pub(crate) fn collect_catalogue(&self, into: &mut ResourceMetrics) -> OTelSdkResult {
-        self.metrics.registry().reader().collect(into)
+        self.metrics.registry().collect(into)
     }
 }
 

@@ -6,10 +6,12 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use opentelemetry::metrics::{BoundCounter, Counter, Gauge, Histogram, Meter, MeterProvider};
+use opentelemetry::metrics::{BoundCounter, BoundGauge, Counter, Gauge, Histogram, Meter, MeterProvider};
 use opentelemetry::{KeyValue, Value};
 use opentelemetry_sdk::Resource;
-use opentelemetry_sdk::error::OTelSdkError;
+use opentelemetry_sdk::error::{OTelSdkError, OTelSdkResult};
+use opentelemetry_sdk::metrics::data::ResourceMetrics;
+use opentelemetry_sdk::metrics::reader::MetricReader as _;
 use opentelemetry_sdk::metrics::{self as sdk, Aggregation, SdkMeterProvider, Stream};
 
 use super::bound::{Amount, Count, Distribution, Level};
@@ -35,6 +37,8 @@ pub(crate) struct Registry {
     groups: HashMap<Group, Arc<GroupState>>,
     instruments: Mutex<HashMap<&'static str, Arc<InstrumentState>>>,
     series: Mutex<HashMap<&'static str, SeriesByAttributes>>,
+    /// The gauges whose values the SDK is told at each collection.
+    levels: Mutex<Vec<(BoundGauge<f64>, Arc<Series>)>>,
     foreign_refusals: Mutex<HashMap<String, BoundCounter<u64>>>,
 }
 
@@ -65,6 +69,7 @@ impl Registry {
             groups,
             instruments: Mutex::default(),
             series: Mutex::default(),
+            levels: Mutex::default(),
             foreign_refusals: Mutex::default(),
         })
     }
@@ -73,8 +78,12 @@ impl Registry {
         &self.meter
     }
 
-    pub(crate) fn reader(&self) -> &SharedReader {
-        &self.reader
+    /// Collects every instrument into memory that the caller keeps.
+    pub(crate) fn collect(&self, into: &mut ResourceMetrics) -> OTelSdkResult {
+        for (bound, series) in &*lock(&self.levels) {
+            bound.record(series.level());
+        }
+        self.reader.collect(into)
     }
 
     pub(crate) fn is_published(&self, group: Group) -> bool {
@@ -119,7 +128,9 @@ impl Registry {
         let gauge: Gauge<f64> = self.meter.f64_gauge(row.otel_name()).with_description(row.help).build();
         let bound = gauge.bind(&attributes);
         bound.record(0.0);
-        Level { bound, series: self.series(row, attributes) }
+        let series = self.series(row, attributes);
+        lock(&self.levels).push((bound, Arc::clone(&series)));
+        Level { series }
     }
 
     /// A histogram with these label values. Exposition fills in the zeros of one that was never recorded.

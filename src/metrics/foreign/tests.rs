@@ -116,7 +116,7 @@ fn sums(metrics: &ResourceMetrics, name: &str) -> (f64, f64) {
 /// What the catalogue counts under this label value.
 fn counted(provider: &ForeignProvider, name: &str, value: &str) -> Option<u64> {
     let mut metrics = ResourceMetrics::default();
-    provider.registry.reader().collect(&mut metrics).unwrap();
+    provider.registry.collect(&mut metrics).unwrap();
     let metric = metrics.scope_metrics().flat_map(ScopeMetrics::metrics).find(|metric| metric.name() == name);
     let AggregatedMetrics::U64(MetricData::Sum(sum)) = metric?.data() else { return None };
     let point =
