@@ -70,7 +70,10 @@ fn evaluation(criterion: &mut Criterion) {
             let depth = telemetry.meter("desk").f64_gauge("desk.queue_depth").build();
             // The default cardinality limit of the SDK is 2,000; the catalogue's own make up the rest.
             for queue in 0_i32..1_850 {
-                depth.record(f64::from(queue % 500), &[KeyValue::new("queue", format!("queue{queue}"))]);
+                depth.record(
+                    f64::from(queue % 500),
+                    &[KeyValue::new("queue", Arc::<str>::from(format!("queue{queue}")))],
+                );
             }
         } else {
             fill(telemetry.metrics(), 2_000, || telemetry.scrape());

@@ -1,6 +1,6 @@
 //! What the scrape, the alert rules and OTLP read: both providers, through their one reader each.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use opentelemetry::KeyValue;
 use opentelemetry_sdk::error::OTelSdkResult;
@@ -10,6 +10,7 @@ use super::collected::{Collected, Exemplars, SeriesExemplars};
 use super::exemplars::Exemplar;
 use super::registry::Registry;
 use super::series::Series;
+use crate::lock::lock;
 use crate::metrics::catalog::Instrument;
 use crate::metrics::{ForeignProvider, Metrics};
 
@@ -18,11 +19,33 @@ use crate::metrics::{ForeignProvider, Metrics};
 pub(crate) struct Readings {
     metrics: Metrics,
     foreign: ForeignProvider,
+    memory: Arc<Mutex<Memory>>,
+}
+
+/// What was collected last, whose room the next collection takes again.
+#[derive(Debug, Default)]
+struct Memory {
+    catalogue: Arc<ResourceMetrics>,
+    foreign: Arc<ResourceMetrics>,
+}
+
+/// Collects into `room`, unless somebody still reads what is in it.
+fn collect_into(
+    mut room: Arc<ResourceMetrics>,
+    collect: impl FnOnce(&mut ResourceMetrics) -> OTelSdkResult,
+) -> Option<Arc<ResourceMetrics>> {
+    if let Some(kept) = Arc::get_mut(&mut room) {
+        collect(kept).ok()?;
+        return Some(room);
+    }
+    let mut fresh = ResourceMetrics::default();
+    collect(&mut fresh).ok()?;
+    Some(Arc::new(fresh))
 }
 
 impl Readings {
     pub(crate) fn new(metrics: Metrics, foreign: ForeignProvider) -> Self {
-        Self { metrics, foreign }
+        Self { metrics, foreign, memory: Arc::default() }
     }
 
     pub(crate) fn metrics(&self) -> &Metrics {
@@ -38,13 +61,15 @@ impl Readings {
     /// Collects both, for a scrape; `None` after the shutdown. What fails of the service's own instruments is left out.
     pub(crate) fn collect(&self) -> Option<Collected> {
         let registry = Arc::clone(self.metrics.registry());
-        let mut catalogue = ResourceMetrics::default();
-        registry.collect(&mut catalogue).ok()?;
-        let mut foreign = ResourceMetrics::default();
-        let foreign = self.foreign.collect(&mut foreign).ok().map(|()| Arc::new(foreign));
+        // No lock is held while a service's callbacks run.
+        let room = std::mem::take(&mut *lock(&self.memory));
+        let catalogue = collect_into(room.catalogue, |into| registry.collect(into))?;
+        let foreign = collect_into(room.foreign, |into| self.foreign.collect(into));
+        let kept = Memory { catalogue: Arc::clone(&catalogue), foreign: foreign.clone().unwrap_or_default() };
+        *lock(&self.memory) = kept;
         let published = Arc::clone(&registry);
         Some(Collected {
-            catalogue: Arc::new(catalogue),
+            catalogue,
             foreign,
             published: Arc::new(move |row| published.is_published(row.group)),
             exemplars: registry,
