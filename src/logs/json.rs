@@ -17,7 +17,8 @@ pub const CUT_MARK: &str = "…[cut]";
 /// Stands at the end of a value whose own formatting failed.
 pub const FAILED_MARK: &str = "…[not formatted]";
 
-/// Where Rust writes a float without an exponent, and so as zmij does, which takes a tenth of the time.
+/// Where Rust writes a float without an exponent. So does zmij, in a tenth of the time; of two equally short and equally
+/// near texts it takes the even one, as Python does.
 const DECIMAL: Range<f64> = 1e-4..1e16;
 
 const CUT_VALUE: &str = "\"…[cut]\"";
