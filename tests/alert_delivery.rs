@@ -16,6 +16,7 @@ use tokio::time::{Instant, advance, sleep};
 use trading_telemetry::alerts::channels::{Channel, Failure, Outcome};
 use trading_telemetry::alerts::delivery::{Delivery, DeliveryResult, DeliverySettings, Pace, Routes};
 use trading_telemetry::alerts::event::EventKind::{DeEscalated, Escalated, Opened, Reminded, Resolved};
+use trading_telemetry::alerts::event::{Event, EventKind};
 use trading_telemetry::alerts::outbox::{Opened as Outboxed, Outbox};
 
 mod support {
@@ -160,7 +161,7 @@ async fn order_holds_and_critical_overtakes() {
 
 #[tokio::test(start_paused = true)]
 async fn one_token_is_kept_for_a_critical_message() {
-    let slack = Scripted::with_pace("slack", Pace::new(4, 60 * SECOND));
+    let slack = Scripted::with_pace("slack", Pace::new(5, 60 * SECOND));
     let delivery = start(DeliverySettings::default(), &[&slack]);
     for number in 0..10 {
         delivery.submit(direct(Warning, &format!("w{number}")));
@@ -170,6 +171,54 @@ async fn one_token_is_kept_for_a_critical_message() {
     delivery.submit(direct(Critical, "urgent"));
     sleep(SECOND).await;
     assert_eq!(slack.titles().last().map(String::as_str), Some("urgent"));
+}
+
+/// A state of the kill switch's incident.
+fn kill_switch(kind: EventKind) -> Event {
+    let mut event = state("k", kind, Critical, "10:01:02");
+    (event.rule, event.title) = (Some("kill_switch".into()), "Kill Switch Activated".into());
+    event
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_kill_switch_is_posted_at_once_in_the_longest_flood_of_critical_messages() {
+    // As a group in Telegram, where a token takes three seconds.
+    let telegram = Scripted::with_pace("telegram", Pace::new(3, SECOND).and(20, 3 * SECOND));
+    let delivery = start(DeliverySettings::default(), &[&telegram]);
+    for number in 0..1000 {
+        delivery.submit(direct(Critical, &format!("c{number}")));
+    }
+    sleep(10 * MINUTE).await;
+    let before = telegram.sent().len();
+    assert!(before < 300, "the flood still waits: {before}");
+    let tripped = Instant::now();
+    delivery.submit(kill_switch(Opened));
+    sleep(SECOND).await;
+    let opened = telegram.sent()[before].clone();
+    assert_eq!(opened.title(), "Kill Switch Activated");
+    assert!(opened.at - tripped < Duration::from_millis(10), "{:?}", opened.at - tripped);
+    // What comes next of it has the next token.
+    delivery.submit(kill_switch(Resolved));
+    sleep(3 * SECOND).await;
+    assert_eq!(telegram.sent()[before + 1].notice.event.kind, Resolved);
+    sleep(MINUTE).await;
+    assert!(telegram.sent().len() > before + 10, "the flood goes on");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_kill_switch_is_first_after_a_ban_and_never_dropped_for_other_critical_messages() {
+    let slack = Scripted::with_pace("slack", Pace::new(3, SECOND));
+    slack.script([Outcome::SlowDown(Some(30 * SECOND))]);
+    let settings = DeliverySettings { queue: 10, ..DeliverySettings::default() };
+    let delivery = start(settings, &[&slack]);
+    delivery.submit(direct(Critical, "banned"));
+    sleep(SECOND).await;
+    delivery.submit(kill_switch(Opened));
+    for number in 0..100 {
+        delivery.submit(direct(Critical, &format!("c{number}")));
+    }
+    sleep(MINUTE).await;
+    assert_eq!(slack.titles()[0], "Kill Switch Activated");
 }
 
 #[tokio::test(start_paused = true)]

@@ -16,7 +16,8 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use desk::{fact, headline, nothing_but, seen, text, with_slack, with_telegram};
-use fake::{Act, Arrival, Fake, Reply};
+use fake::{Act, Arrival, Fake, Limiter, Reply};
+use jiff::Timestamp;
 use process::{eventually, service, told, until_told};
 use slack::FakeSlack;
 use telegram::FakeTelegram;
@@ -82,6 +83,44 @@ fn it_is_posted_before_the_next_evaluation_past_a_hung_telegram_and_a_thousand_o
         (seen >= 1001).then_some(seen)
     });
     assert_eq!(all, 1001, "one message for each incident");
+    assert_eq!(slack.problems(), Vec::<String>::new());
+    running.finish();
+}
+
+#[test]
+fn at_the_real_pace_it_is_one_of_the_next_two_posts_whatever_flood_of_critical_alerts_waits() {
+    let service = service(|| {
+        let telemetry = init_telemetry().unwrap();
+        for number in 0..200 {
+            let (title, none) = (format!("Order {number} failed"), [("venue", "ARCA".into())]);
+            telemetry.alerts().send_alert(AlertSeverity::Critical, title, "no route", none);
+        }
+        assert_eq!(told(), "trip");
+        telemetry.audit().kill_switch_on("VIX > 35", [("vix", 38.5.into())]);
+        until_told();
+        // The flood is for the next start.
+        let _ = telemetry.shutdown_within(Duration::from_millis(100));
+    });
+    // What it is sent beyond three at once and one a second it answers with a ban.
+    let slack = FakeSlack::with_limit(Some(Limiter::new(3, Duration::from_secs(1), Duration::from_mins(5))));
+    let service = service.variable("SLACK_WEBHOOK_URL", &slack.webhook_url());
+    let mut running = service.start(&[]);
+    seen(&slack, 6);
+    running.tell("trip");
+    let is_kill_switch = |arrival: &Arrival| headline(arrival) == ACTIVATED;
+    eventually("the kill switch", || slack.fake.accepted().into_iter().find(is_kill_switch));
+    seen(&slack, slack.fake.accepted().len() + 3);
+
+    let log = service.log();
+    let tripped: Timestamp =
+        process::events(&log, "kill_switch_activated")[0]["timestamp"].as_str().unwrap().parse().unwrap();
+    let (now, wall) = (Instant::now(), Timestamp::now());
+    let posts = slack.fake.arrivals();
+    let mut since = posts.iter().filter(|post| wall - (now - post.at) > tripped);
+    let place = since.position(is_kill_switch);
+    assert!(place.is_some_and(|place| place < 2), "post {place:?} since it was tripped, of {}", posts.len());
+    assert!(posts.iter().all(|post| post.accepted), "the pace holds");
+    assert!(posts.len() < 100, "the flood is still there: {}", posts.len());
     assert_eq!(slack.problems(), Vec::<String>::new());
     running.finish();
 }

@@ -109,7 +109,8 @@ section! {
         webhook_url: Option<SecretString> = None;
         /// Messages a second.
         pace_per_second: f64 = 1.0, from 0.001 to 1000.0;
-        /// Messages at once after a pause; one of them is kept for what is critical.
+        /// Messages at once after a pause; the last is kept for the kill switch, the one before it for what is
+        /// critical.
         burst: u32 = 3, from 1.0 to 1000.0;
     }
 }
@@ -127,7 +128,8 @@ section! {
         pace_per_second: f64 = 1.0, from 0.001 to 1000.0;
         /// Messages a minute in a group.
         group_pace_per_minute: f64 = 20.0, from 0.01 to 60_000.0;
-        /// Messages at once after a pause; one of them is kept for what is critical.
+        /// Messages at once after a pause; the last is kept for the kill switch, the one before it for what is
+        /// critical.
         burst: u32 = 3, from 1.0 to 1000.0;
     }
 }

@@ -9,9 +9,20 @@ use serde::{Deserialize, Serialize};
 use crate::alerts::event::{AlertSeverity, Event, EventKind};
 use crate::alerts::message::{Notice, Origin, Story, in_words_unless_finite};
 use crate::alerts::outbox::Ticket;
+use crate::alerts::rule::KILL_SWITCH;
 
 /// Sorts by time of birth; different in all processes.
 pub(super) type EntryId = u128;
+
+/// How much a message hurries. What hurries more overtakes, and of each burst a token is kept for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Urgency {
+    /// A warning or information.
+    Ordinary,
+    Critical,
+    /// Whatever there is to tell about the kill switch's incident: nothing is before it, however much is critical.
+    KillSwitch,
+}
 
 /// The newest state of one incident that a channel has not accepted, or one direct alert.
 #[derive(Clone, Debug)]
@@ -103,6 +114,17 @@ impl Entry {
         self.stored.story.extend(later.stored.story);
         self.stored.event = later.stored.event;
         // Nobody can be reminded of what was never said.
+    pub(super) fn urgency(&self) -> Urgency {
+        let event = &self.stored.event;
+        if event.kind.is_of_incident() && event.rule.as_deref() == Some(KILL_SWITCH) {
+            Urgency::KillSwitch
+        } else if self.is_critical() {
+            Urgency::Critical
+        } else {
+            Urgency::Ordinary
+        }
+    }
+
         if self.stored.event.kind == EventKind::Reminded {
             self.stored.event.kind = told;
         }

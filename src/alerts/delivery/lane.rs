@@ -3,6 +3,7 @@
 //! No clock, no I/O and no waiting: the time comes in, records go out into a [`Batch`]. The task of the channel does the
 //! rest.
 
+use std::cmp::Reverse;
 use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +11,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::entry::Entry;
+use super::entry::{Entry, Urgency};
 use super::own;
 use super::pace::{Pace, Tokens};
 use super::settings::DeliverySettings;
@@ -178,7 +179,8 @@ impl Lane {
 
     /// Drops the oldest of the mildest.
     fn drop_one(&mut self, batch: &mut Batch<'_>) {
-        let mildest = self.queue.iter().enumerate().min_by_key(|(_, entry)| entry.stored.severity);
+        let worth = |entry: &Entry| (entry.urgency(), entry.stored.severity);
+        let mildest = self.queue.iter().enumerate().min_by_key(|(_, entry)| worth(entry));
         let Some(victim) = mildest.map(|(index, _)| index).and_then(|index| self.queue.remove(index)) else {
             return;
         };
@@ -205,8 +207,9 @@ impl Lane {
             until: Some(wake.map_or(until, |wake| wake.min(until))),
             for_disk,
         };
-        let index = self.queue.iter().position(Entry::is_critical).unwrap_or(0);
-        let Some(entry) = self.queue.get(index) else {
+        let first =
+            self.queue.iter().enumerate().max_by_key(|(index, entry)| (entry.urgency(), Reverse(*index)));
+        let Some((index, entry)) = first else {
             return Next::Wait { until: wake, for_disk: false };
         };
         if at < blocked_until {
@@ -223,7 +226,7 @@ impl Lane {
         if !critical && committed < entry.ticket && at < entry.renewed + patience {
             return wait(entry.renewed + patience, true);
         }
-        if let Err(pause) = self.tokens.take(at, critical) {
+        if let Err(pause) = self.tokens.take(at, entry.urgency()) {
             return wait(at + pause, false);
         }
         match self.queue.remove(index) {
@@ -330,7 +333,7 @@ impl Lane {
         if !pause.is_zero() {
             return Err(Pausing::Asked(pause));
         }
-        self.tokens.take(now.monotonic, true).map_err(Pausing::Pace)
+        self.tokens.take(now.monotonic, Urgency::Critical).map_err(Pausing::Pace)
     }
 
     fn works(&mut self, batch: &mut Batch<'_>) {

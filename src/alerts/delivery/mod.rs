@@ -2,7 +2,7 @@
 //!
 //! An event is in the outbox before it is sent and off it after the channel has accepted it. What waits is kept by state:
 //! per channel and incident one message, which tells of everything that the channel has not been told. Order holds within
-//! a channel, except that critical overtakes.
+//! a channel, except that critical overtakes, and the kill switch overtakes everything.
 
 mod entry;
 mod lane;

@@ -4,6 +4,8 @@ use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher as _, Hasher as _};
 use std::time::Duration;
 
+use super::entry::Urgency;
+
 /// One or more limits, each so many messages at once and one more per interval.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pace {
@@ -17,8 +19,10 @@ struct Limit {
 }
 
 impl Pace {
-    /// At most `burst` (at least 1) messages at once, and one more each `every`. Of a burst of more than one, the last is
-    /// kept for a critical message.
+    /// At most `burst` (at least 1) messages at once, and one more each `every`.
+    ///
+    /// Of a burst the last is kept for the kill switch, so that it never waits for a flood of other critical messages, and
+    /// the one before it for a critical message. The first is kept for nothing: a burst of one has no reserve.
     pub fn new(burst: u32, every: Duration) -> Self {
         Self { limits: Vec::new() }.and(burst, every)
     }
@@ -47,9 +51,14 @@ impl Tokens {
     }
 
     /// Takes a token, or tells how long until there is one.
-    pub(super) fn take(&mut self, now: Duration, critical: bool) -> Result<(), Duration> {
+    pub(super) fn take(&mut self, now: Duration, urgency: Urgency) -> Result<(), Duration> {
         // Rounding must not leave a token at 0.999… for ever.
         const ENOUGH: f64 = 1e-6;
+        let kept = match urgency {
+            Urgency::KillSwitch => 0.0,
+            Urgency::Critical => 1.0,
+            Urgency::Ordinary => 2.0,
+        };
         let elapsed = now.saturating_sub(self.counted_at);
         self.counted_at = now;
         let mut wait = Duration::ZERO;
@@ -60,7 +69,7 @@ impl Tokens {
             } else {
                 burst.min(*left + elapsed.div_duration_f64(limit.every))
             };
-            let needed = if critical || limit.burst == 1 { 1.0 } else { 2.0 };
+            let needed = burst.min(1.0 + kept);
             if *left + ENOUGH < needed {
                 wait = wait.max(limit.every.mul_f64(needed - *left));
             }
@@ -115,14 +124,31 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     #[test]
-    fn the_last_token_of_a_burst_is_for_a_critical_message() {
+    fn the_last_token_of_a_burst_is_for_the_kill_switch_and_the_one_before_it_for_a_critical_message() {
+        use Urgency::{Critical, KillSwitch, Ordinary};
         let mut tokens = Tokens::full(Pace::new(3, SECOND), Duration::ZERO);
-        assert_eq!(tokens.take(Duration::ZERO, false), Ok(()));
-        assert_eq!(tokens.take(Duration::ZERO, false), Ok(()));
-        assert_eq!(tokens.take(Duration::ZERO, false), Err(SECOND));
-        assert_eq!(tokens.take(Duration::ZERO, true), Ok(()));
-        assert_eq!(tokens.take(Duration::ZERO, true), Err(SECOND));
-        assert_eq!(tokens.take(SECOND, true), Ok(()));
+        for (urgency, another) in [(Ordinary, SECOND), (Critical, SECOND), (KillSwitch, SECOND)] {
+            assert_eq!(tokens.take(Duration::ZERO, urgency), Ok(()), "{urgency:?}");
+            assert_eq!(tokens.take(Duration::ZERO, urgency), Err(another), "{urgency:?}");
+        }
+        assert_eq!(tokens.take(SECOND, Critical), Err(SECOND), "the reserve is filled first");
+        assert_eq!(tokens.take(SECOND, KillSwitch), Ok(()));
+    }
+
+    #[test]
+    fn a_burst_that_is_too_small_for_both_reserves_has_one_or_none() {
+        use Urgency::{Critical, KillSwitch, Ordinary};
+        for milder in [Ordinary, Critical] {
+            let mut two = Tokens::full(Pace::new(2, SECOND), Duration::ZERO);
+            assert_eq!(two.take(Duration::ZERO, milder), Ok(()));
+            assert_eq!(two.take(Duration::ZERO, milder), Err(SECOND));
+            assert_eq!(two.take(Duration::ZERO, KillSwitch), Ok(()));
+
+            let mut one = Tokens::full(Pace::new(1, SECOND), Duration::ZERO);
+            assert_eq!(one.take(Duration::ZERO, milder), Ok(()));
+            assert_eq!(one.take(Duration::ZERO, KillSwitch), Err(SECOND));
+            assert_eq!(one.take(SECOND, milder), Ok(()));
+        }
     }
 
     #[test]
@@ -130,7 +156,7 @@ mod tests {
         let mut tokens = Tokens::full(Pace::new(3, SECOND).and(20, 3 * SECOND), Duration::ZERO);
         let mut sent = 0;
         for millis in (0..60_000).step_by(50) {
-            sent += u32::from(tokens.take(Duration::from_millis(millis), true).is_ok());
+            sent += u32::from(tokens.take(Duration::from_millis(millis), Urgency::KillSwitch).is_ok());
         }
         assert_eq!(sent, 20 + 19);
     }
