@@ -411,6 +411,33 @@ fn an_alert_whose_incident_does_not_open_is_sent_by_itself() {
 }
 
 #[test]
+fn an_alert_is_stored_as_long_as_it_waits_and_goes_out_with_the_next_process() {
+    let mut evaluator = built_in();
+    assert_eq!(evaluator.direct(named("VIX > 35"), at(1.0)), []);
+    let stored = evaluator.take_waiting_changes();
+    assert_eq!(stored.len(), 1);
+    assert_eq!(evaluator.take_waiting_changes(), [], "once");
+    assert_eq!(kinds(&value(&mut evaluator, 1.1, KILL_SWITCH, &[], 1.0)), [(Opened, Critical)]);
+    assert_eq!(evaluator.take_waiting_changes(), [(stored[0].0.clone(), None)]);
+
+    let alerts: Vec<_> = stored.into_iter().filter_map(|(_, alert)| alert).collect();
+    let mut next = built_in();
+    let events = next.restore_waiting(alerts.clone(), at(500.0));
+    assert_eq!(kinds(&events), [(Direct, Critical)]);
+    assert_eq!((events[0].message.as_str(), events[0].rule.as_deref()), ("VIX > 35", None));
+    assert_eq!(events[0].at, wall(1.0), "it is as old as it is");
+    assert_eq!(next.restore_waiting(alerts, at(501.0)), [], "told");
+}
+
+#[test]
+fn an_alert_that_finds_its_incident_at_once_is_not_stored() {
+    let mut evaluator = built_in();
+    evaluator.direct(named("VIX > 35"), at(1.0));
+    value(&mut evaluator, 1.0, KILL_SWITCH, &[], 1.0);
+    assert_eq!(evaluator.take_waiting_changes(), []);
+}
+
+#[test]
 fn a_shutdown_sends_what_was_held_back() {
     let mut evaluator = built_in();
     assert_eq!(evaluator.direct(named("VIX > 35"), at(1.0)), []);

@@ -14,10 +14,12 @@ mod slack;
 #[path = "support/telegram.rs"]
 mod telegram;
 
+use std::fs;
+use std::path::Path;
 use std::thread::sleep;
 use std::time::Duration;
 
-use desk::{headline, nothing_but, seen, with_slack, with_telegram};
+use desk::{headline, nothing_but, seen, text, with_slack, with_telegram};
 use fake::Act;
 use http::{request, send};
 use process::{Service, events, eventually, service, told};
@@ -32,7 +34,7 @@ const BEARER: (&str, &str) = ("authorization", "Bearer operators-only");
 /// What was acknowledged, and what is open, reach the disk.
 const COMMITTED: Duration = Duration::from_secs(1);
 
-/// Does what the test says: `psi 0.15`, `critical Title`, `trip`, `still`.
+/// Does what the test says: `psi 0.15`, `critical Title`, `halted Message`, `trip`, `still`.
 fn obey(telemetry: &Telemetry) {
     loop {
         let line = told();
@@ -42,6 +44,12 @@ fn obey(telemetry: &Telemetry) {
             "critical" => {
                 let at: [(&str, MetadataValue); 1] = [("price", f64::NAN.into())];
                 telemetry.alerts().send_alert(AlertSeverity::Critical, rest, "", at);
+            }
+            // With the title of a rule whose incident it may mean.
+            "halted" => {
+                let none: [(&str, MetadataValue); 0] = [];
+                let alerts = telemetry.alerts();
+                alerts.send_alert(AlertSeverity::Critical, "Kill Switch Activated", rest, none);
             }
             "trip" => telemetry.audit().kill_switch_on("VIX is no number", [("vix", f64::NAN.into())]),
             "still" => telemetry.metrics().risk().kill_switch(true),
@@ -130,6 +138,50 @@ fn the_same_alert_after_a_kill_and_within_its_window_is_counted_and_not_sent_aga
     let both = seen(&slack, 2);
     assert_eq!(headline(&both[1]), format!("{first} (×2)"));
     running.finish();
+}
+
+/// Whether the outbox in this folder holds the text.
+fn is_stored(folder: &Path, text: &str) -> bool {
+    let files = fs::read_dir(folder).into_iter().flatten().map(|entry| entry.unwrap().path());
+    let mut outboxes = files.filter(|file| file.extension().is_some_and(|extension| extension == "redb"));
+    outboxes.any(|file| fs::read(file).unwrap().windows(text.len()).any(|part| part == text.as_bytes()))
+}
+
+#[test]
+fn an_alert_that_a_kill_finds_waiting_for_its_incident_goes_out_with_the_next_start_and_once() {
+    let service = service(|| {
+        let telemetry = init_telemetry().unwrap();
+        obey(&telemetry);
+        telemetry.shutdown().unwrap();
+    });
+    let slack = FakeSlack::start();
+    let service = with_slack(service, &slack);
+    let told = |message: &str| -> Vec<String> {
+        let accepted = slack.fake.accepted();
+        accepted.iter().filter(|arrival| text(arrival).contains(message)).map(headline).collect()
+    };
+    // It waits for half a second; where the machine is too busy to be killed within that, the next one is tried.
+    let message = (0..20).map(|number| format!("VIX > {number}")).find(|message| {
+        let mut running = service.start(&[]);
+        running.tell(&format!("halted {message}"));
+        eventually("the alert on disk", || is_stored(&service.folder().join("state"), message).then_some(()));
+        // From what is written to what is committed.
+        sleep(Duration::from_millis(100));
+        running.kill();
+        told(message).is_empty()
+    });
+    let message = message.unwrap();
+    let running = service.start(&[]);
+    eventually("what waited", || (!told(&message).is_empty()).then_some(()));
+    sleep(COMMITTED);
+    running.kill();
+    let running = service.start(&[]);
+    sleep(Duration::from_secs(2));
+    running.finish();
+    let headlines = told(&message);
+    assert_eq!(headlines.len(), 1, "{headlines:?}");
+    assert!(headlines[0].starts_with("[DELAYED "), "{headlines:?}");
+    assert!(headlines[0].ends_with(" CRITICAL: Kill Switch Activated"), "{headlines:?}");
 }
 
 #[test]

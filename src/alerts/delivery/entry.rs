@@ -74,17 +74,29 @@ impl Entry {
         }
     }
 
+    /// One of `event`, which an earlier process took and did not tell.
+    pub(super) fn late(id: EntryId, event: Event, now: Duration, wall: Timestamp) -> Self {
+        let at = event.at;
+        let mut entry = Self::new(id, event, now, at);
+        entry.found(wall);
+        entry
+    }
+
     /// One that an earlier process left. The wall clock may have jumped since: an age is never negative.
     pub(super) fn restore(key: &str, bytes: &[u8], now: Duration, wall: Timestamp) -> Option<Self> {
         let (_, id) = key.split_once('/')?;
         let id = EntryId::from_str_radix(id, 16).ok()?;
         let stored: Stored = serde_json::from_slice(bytes).ok()?;
-        let age = |since: Timestamp| Duration::try_from(wall.duration_since(since)).unwrap_or_default();
         let mut entry = Self::new(id, stored.event.clone(), now, stored.recorded);
-        entry.found_at_age = Some(age(stored.recorded));
-        entry.newest_age = age(stored.renewed);
         entry.stored = stored;
+        entry.found(wall);
         Some(entry)
+    }
+
+    fn found(&mut self, wall: Timestamp) {
+        let age = |since: Timestamp| Duration::try_from(wall.duration_since(since)).unwrap_or_default();
+        self.found_at_age = Some(age(self.stored.recorded));
+        self.newest_age = age(self.stored.renewed);
     }
 
     /// The key of its record.
@@ -102,6 +114,17 @@ impl Entry {
         self.stored.severity == AlertSeverity::Critical
     }
 
+    pub(super) fn urgency(&self) -> Urgency {
+        let event = &self.stored.event;
+        if event.kind.is_of_incident() && event.rule.as_deref() == Some(KILL_SWITCH) {
+            Urgency::KillSwitch
+        } else if self.is_critical() {
+            Urgency::Critical
+        } else {
+            Urgency::Ordinary
+        }
+    }
+
     /// Whether `event` goes on with the incident of this message.
     pub(super) fn is_continued_by(&self, event: &Event) -> bool {
         let mine = &self.stored.event;
@@ -114,17 +137,6 @@ impl Entry {
         self.stored.story.extend(later.stored.story);
         self.stored.event = later.stored.event;
         // Nobody can be reminded of what was never said.
-    pub(super) fn urgency(&self) -> Urgency {
-        let event = &self.stored.event;
-        if event.kind.is_of_incident() && event.rule.as_deref() == Some(KILL_SWITCH) {
-            Urgency::KillSwitch
-        } else if self.is_critical() {
-            Urgency::Critical
-        } else {
-            Urgency::Ordinary
-        }
-    }
-
         if self.stored.event.kind == EventKind::Reminded {
             self.stored.event.kind = told;
         }

@@ -16,6 +16,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 
@@ -27,7 +28,7 @@ use super::channels::{Channel, ChannelError, LogChannel};
 use super::event::Event;
 use super::outbox::{Health, Opened, Outbox, Table};
 use crate::clock::Clock;
-use entry::Entry;
+use entry::{Entry, EntryId};
 use lane::{Lane, Now};
 pub(super) use own::test as test_event;
 use task::Station;
@@ -154,7 +155,12 @@ impl Delivery {
     /// Takes `events`, writes them to the log at once, and queues them for the channels. They and `records` reach the
     /// disk together or not at all. Costs microseconds for each channel; no I/O, no waiting.
     pub fn record(&self, events: impl IntoIterator<Item = Event>, records: &[Record]) {
-        self.inner.record(events, records);
+        self.inner.record(events, records, Entry::new);
+    }
+
+    /// As [`Self::record`], for what an earlier process took and did not tell: it is marked as delayed.
+    pub fn record_late(&self, events: impl IntoIterator<Item = Event>, records: &[Record]) {
+        self.inner.record(events, records, Entry::late);
     }
 
     /// Takes one event.
@@ -245,7 +251,12 @@ impl Inner {
         Now { monotonic: self.clock.monotonic(), wall: self.clock.wall() }
     }
 
-    fn record(&self, events: impl IntoIterator<Item = Event>, records: &[Record]) {
+    fn record(
+        &self,
+        events: impl IntoIterator<Item = Event>,
+        records: &[Record],
+        entry: impl Fn(EntryId, Event, Duration, Timestamp) -> Entry,
+    ) {
         let events: Vec<Event> = events.into_iter().collect();
         for event in &events {
             self.log.write(event);
@@ -264,7 +275,7 @@ impl Inner {
             for station in &self.stations {
                 let mut lane = station.lane();
                 if lane.wants(&event) {
-                    let entry = Entry::new(own::new_id(now.wall), event.clone(), now.monotonic, now.wall);
+                    let entry = entry(own::new_id(now.wall), event.clone(), now.monotonic, now.wall);
                     lane.push(entry, &mut batch, now);
                     drop(lane);
                     station.wake.notify_one();
@@ -318,7 +329,7 @@ impl Inner {
         }
         let damaged =
             opened.set_aside.iter().map(|file| own::damaged_outbox(&file.display().to_string(), now.wall));
-        self.record(damaged, &[]);
+        self.record(damaged, &[], Entry::new);
     }
 
     fn station(&self, channel: &str) -> Option<&Station> {

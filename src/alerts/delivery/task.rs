@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 
 use super::Inner;
+use super::entry::Entry;
 use super::lane::{Lane, Next, Pausing};
 use super::own;
 use super::pace::jitter;
@@ -178,7 +179,7 @@ impl Inner {
     pub(super) fn tell(&self, event: Option<Event>) {
         if let Some(event) = event {
             let record = own::record(&event);
-            self.record([event], &[record]);
+            self.record([event], &[record], Entry::new);
         }
     }
 }

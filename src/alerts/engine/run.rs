@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use opentelemetry_sdk::metrics::data::ResourceMetrics;
+use serde::Serialize;
 use tokio::task::JoinHandle;
 
 use super::audit_loss::AuditLoss;
@@ -17,7 +18,7 @@ use super::{Core, owned_rules, rule_names, view};
 use crate::alerts::channels::HttpSettings;
 use crate::alerts::delivery::{Delivery, Drained, Record, Routes};
 use crate::alerts::direct::StoredWindow;
-use crate::alerts::evaluation::StoredIncident;
+use crate::alerts::evaluation::{StoredAlert, StoredIncident};
 use crate::alerts::event::{AlertSeverity, Event};
 use crate::alerts::message::Origin;
 use crate::alerts::outbox::{Opened, Outbox, Table};
@@ -95,8 +96,11 @@ impl Prepared {
                 );
                 let moment = core.moment();
                 core.evaluator.restore_windows(stored_windows(&opened), moment);
+                let (waited, alerts) = stored_alerts(&opened).unzip();
+                let late = core.evaluator.restore_waiting(alerts, moment);
                 runtime.block_on(async move {
-                    let (engine, commands) = Engine::new(self, core, outbox, &opened);
+                    let (mut engine, commands) = Engine::new(self, core, outbox, &opened);
+                    engine.take_up(late, waited);
                     engine.run(commands, ended).await;
                 });
                 // A collection that hangs on a blocking thread must not hold this one.
@@ -129,6 +133,12 @@ fn stored_incidents(opened: &Opened) -> Vec<StoredIncident> {
 fn stored_windows(opened: &Opened) -> Vec<(String, StoredWindow)> {
     let windows = opened.contents.of(Table::Windows);
     windows.filter_map(|(key, bytes)| Some((key.to_owned(), serde_json::from_slice(bytes).ok()?))).collect()
+}
+
+/// The alerts that waited for their incidents when the process ended, by the keys of their records, oldest first.
+fn stored_alerts(opened: &Opened) -> impl Iterator<Item = (String, StoredAlert)> {
+    let waiting = opened.contents.of(Table::Waiting);
+    waiting.filter_map(|(key, bytes)| Some((key.to_owned(), serde_json::from_slice(bytes).ok()?)))
 }
 
 struct Engine {
@@ -230,6 +240,18 @@ impl Engine {
         }
     }
 
+    /// Sends `late`, which an earlier process held back, and takes their records `waited` off the disk.
+    fn take_up(&mut self, late: Vec<Event>, waited: Vec<String>) {
+        if waited.is_empty() {
+            return;
+        }
+        let mut records = self.direct_records();
+        records.extend(waited.into_iter().map(|key| Record { table: Table::Waiting, key, value: None }));
+        self.core.view.told(&late);
+        self.shared.subscribers.tell(&late);
+        self.delivery.record_late(late, &records);
+    }
+
     /// Something has changed that cannot wait for the next evaluation.
     fn woken(&mut self) {
         let events = self.core.evaluate_latched(|| self.shared.inbox.take());
@@ -267,7 +289,7 @@ impl Engine {
 
     /// Hands on what there is to tell, together with the incidents that it leaves open.
     fn record(&mut self, events: Vec<Event>) {
-        let mut records = self.windows();
+        let mut records = self.direct_records();
         if !events.is_empty() || self.stored_at.elapsed() >= STORE_EVERY {
             records.extend(self.incidents());
         } else if records.is_empty() {
@@ -277,11 +299,13 @@ impl Engine {
         self.delivery.record(events, &records);
     }
 
-    /// What has changed of the windows of duplicates.
-    fn windows(&mut self) -> Vec<Record> {
-        let changes = self.core.evaluator.take_window_changes().into_iter();
-        let bytes = |window: Option<StoredWindow>| window.and_then(|window| serde_json::to_vec(&window).ok());
-        changes.map(|(key, window)| Record { table: Table::Windows, key, value: bytes(window) }).collect()
+    /// What has changed of the windows of duplicates, and of the alerts that wait for their incidents.
+    fn direct_records(&mut self) -> Vec<Record> {
+        let evaluator = &mut self.core.evaluator;
+        let windows = evaluator.take_window_changes().into_iter();
+        let windows = windows.map(|(key, window)| record(Table::Windows, key, window.as_ref()));
+        let waiting = evaluator.take_waiting_changes().into_iter();
+        windows.chain(waiting.map(|(key, alert)| record(Table::Waiting, key, alert.as_ref()))).collect()
     }
 
     /// The open incidents, and those in the outbox that are open no more.
@@ -372,6 +396,10 @@ impl Engine {
         self.record(events);
         self.delivery.shutdown(deadline).await
     }
+}
+
+fn record<T: Serialize>(table: Table, key: String, value: Option<&T>) -> Record {
+    Record { table, key, value: value.and_then(|value| serde_json::to_vec(value).ok()) }
 }
 
 /// The service's own metrics, once they are collected. A panic while collecting is a collection that failed.

@@ -3,40 +3,96 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 
 use super::series::{Metric, OpenSeries};
-use super::{Evaluator, render};
+use super::{Evaluator, Moment, render};
 use crate::alerts::direct::DirectAlert;
 use crate::alerts::event::{AlertSeverity, Event};
-use crate::alerts::incident::{Joined, Now};
+use crate::alerts::incident::{Joined, Now, incident_id};
 use crate::alerts::rule::Rule;
 
 /// How long a direct alert waits for the incident that it means to open.
 const PATIENCE: Duration = Duration::from_millis(500);
 
-/// A direct alert that waits for its incident to open.
-#[derive(Debug)]
-pub(super) struct Held {
-    rule: String,
-    pub(super) alert: DirectAlert,
-    pub(super) until: Duration,
+/// Direct alerts that wait for their incidents to open. They are stored while they do.
+#[derive(Debug, Default)]
+pub(super) struct Waiting {
+    held: Vec<Held>,
+    /// Keys of records whose alert waits no more.
+    over: Vec<String>,
 }
 
-/// Takes out of `held` what means an incident that opens now. One that names the rule gives its text before one that
-/// only has the rule's title.
-pub(super) fn claim(held: &mut Vec<Held>, rule: &Rule, labels: &[(String, String)]) -> Option<Joined> {
-    let mut claimed: Option<DirectAlert> = None;
-    held.retain(|held| {
-        if held.rule != rule.name || !is_within(&held.alert.labels, labels) {
-            return true;
+#[derive(Debug)]
+struct Held {
+    /// Of its record.
+    key: String,
+    rule: String,
+    stored: StoredAlert,
+    until: Duration,
+    is_stored: bool,
+}
+
+/// A direct alert that waits for its incident to open, as it is stored: a process that is killed meanwhile leaves it to
+/// the next.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct StoredAlert {
+    alert: DirectAlert,
+    /// When it was sent, by the wall clock.
+    at: Timestamp,
+}
+
+impl Waiting {
+    fn push(&mut self, key: String, rule: String, alert: DirectAlert, now: &Now) {
+        let until = now.monotonic.saturating_add(PATIENCE);
+        let stored = StoredAlert { alert, at: now.wall };
+        self.held.push(Held { key, rule, stored, until, is_stored: false });
+    }
+
+    /// Takes out what means an incident that opens now. One that names the rule gives its text before one that only has
+    /// the rule's title.
+    pub(super) fn claim(&mut self, rule: &Rule, labels: &[(String, String)]) -> Option<Joined> {
+        let means = |held: &Held| held.rule == rule.name && is_within(&held.stored.alert.labels, labels);
+        let claimed = self.take(means);
+        let names = claimed.iter().position(|alert| alert.rule.is_some()).unwrap_or_default();
+        claimed.into_iter().nth(names).map(joined)
+    }
+
+    /// Takes out what has waited long enough.
+    fn take_due(&mut self, now: Duration) -> Vec<DirectAlert> {
+        self.take(|held| now >= held.until)
+    }
+
+    /// Takes out everything.
+    pub(super) fn take_all(&mut self) -> Vec<DirectAlert> {
+        self.take(|_| true)
+    }
+
+    fn take(&mut self, which: impl Fn(&Held) -> bool) -> Vec<DirectAlert> {
+        let mut taken = Vec::new();
+        for held in self.held.extract_if(.., |held| which(held)) {
+            if held.is_stored {
+                self.over.push(held.key);
+            }
+            taken.push(held.stored.alert);
         }
-        let is_better = |best: &DirectAlert| best.rule.is_none() && held.alert.rule.is_some();
-        if claimed.as_ref().is_none_or(is_better) {
-            claimed = Some(held.alert.clone());
-        }
-        false
-    });
-    claimed.map(joined)
+        taken
+    }
+
+    /// When the first of them has waited long enough.
+    pub(super) fn next_due(&self) -> Option<Duration> {
+        self.held.iter().map(|held| held.until).min()
+    }
+
+    /// What has to be stored since the last call, by key; `None` removes.
+    pub(super) fn take_changes(&mut self) -> Vec<(String, Option<StoredAlert>)> {
+        let over = std::mem::take(&mut self.over).into_iter().map(|key| (key, None));
+        let new = self.held.iter_mut().filter(|held| !held.is_stored).map(|held| {
+            held.is_stored = true;
+            (held.key.clone(), Some(held.stored.clone()))
+        });
+        over.chain(new).collect()
+    }
 }
 
 fn joined(alert: DirectAlert) -> Joined {
@@ -65,8 +121,8 @@ impl Evaluator {
             .iter_mut()
             .find_map(|metric| metric.open_series(&rule.name, |labels| is_within(&alert.labels, labels)));
         let Some(OpenSeries { labels, state, is_muted }) = open else {
-            let until = now.monotonic.saturating_add(PATIENCE);
-            self.held.push(Held { rule: rule.name.clone(), alert, until });
+            let key = incident_id(now.wall, self.next_sequence());
+            self.waiting.push(key, rule.name.clone(), alert, now);
             return Vec::new();
         };
         let Some(incident) = state.incident_mut() else { return Vec::new() };
@@ -92,12 +148,8 @@ impl Evaluator {
     /// What has waited long enough: direct alerts whose incident did not open, and counts of duplicates.
     pub(super) fn due(&mut self, now: Duration, wall: Timestamp) -> Vec<Event> {
         let mut events = Vec::new();
-        if self.held.iter().any(|held| now >= held.until) {
-            let (over, held) = std::mem::take(&mut self.held).into_iter().partition(|held| now >= held.until);
-            self.held = held;
-            for held in over as Vec<Held> {
-                events.extend(self.admit_alone(held, now, wall));
-            }
+        for alert in self.waiting.take_due(now) {
+            events.extend(self.admit_alone(alert, now, wall));
         }
         let mut sequence = self.sequence;
         events.extend(self.direct.due(now, wall, || {
@@ -108,9 +160,20 @@ impl Evaluator {
         events
     }
 
+    /// The alerts that an earlier process held back and had no time to tell, as of the moment they were sent.
+    pub fn restore_waiting(&mut self, stored: Vec<StoredAlert>, moment: Moment) -> Vec<Event> {
+        let now = self.now(moment).monotonic;
+        stored.into_iter().filter_map(|StoredAlert { alert, at }| self.admit_alone(alert, now, at)).collect()
+    }
+
     /// Sends by itself what joined no incident.
-    pub(super) fn admit_alone(&mut self, held: Held, now: Duration, wall: Timestamp) -> Option<Event> {
-        self.admit(&DirectAlert { rule: None, ..held.alert }, now, wall)
+    pub(super) fn admit_alone(
+        &mut self,
+        alert: DirectAlert,
+        now: Duration,
+        wall: Timestamp,
+    ) -> Option<Event> {
+        self.admit(&DirectAlert { rule: None, ..alert }, now, wall)
     }
 
     fn admit(&mut self, alert: &DirectAlert, now: Duration, wall: Timestamp) -> Option<Event> {

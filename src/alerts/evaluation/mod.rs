@@ -28,6 +28,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+pub use join::StoredAlert;
 pub use outcome::{Notice, OpenIncident, Outcome, RuleState, StoredIncident};
 pub use sample::{LabelSet, Measured, Origin, Recorded, Sample};
 
@@ -37,7 +38,7 @@ use super::incident::{Hours, Limits, Now, Transition};
 use super::message::in_words_unless_finite;
 use super::rule::{Rule, RuleSet};
 use super::silence::Silences;
-use join::Held;
+use join::Waiting;
 use series::Metric;
 
 /// How long a rule's metric may take to appear before that is worth a line.
@@ -99,7 +100,7 @@ pub struct Evaluator {
     metrics: Vec<Metric>,
     by_name: HashMap<String, usize>,
     silences: Silences,
-    held: Vec<Held>,
+    waiting: Waiting,
     direct: Deduplicator,
     sequence: u64,
     pass: u64,
@@ -153,7 +154,7 @@ impl Evaluator {
             metrics: Vec::new(),
             by_name: HashMap::new(),
             silences: Silences::default(),
-            held: Vec::new(),
+            waiting: Waiting::default(),
             direct: Deduplicator::new(tuning.duplicates),
             sequence,
             pass: 0,
@@ -196,6 +197,12 @@ impl Evaluator {
     /// The windows of duplicates that have to be stored since the last call, by their keys; `None` removes.
     pub fn take_window_changes(&mut self) -> Vec<(String, Option<StoredWindow>)> {
         self.direct.take_changes()
+    }
+
+    /// The alerts that wait for their incidents to open, as they have to be stored since the last call, by their keys;
+    /// `None` removes. See also [`Self::restore_waiting`].
+    pub fn take_waiting_changes(&mut self) -> Vec<(String, Option<StoredAlert>)> {
+        self.waiting.take_changes()
     }
 
     /// Begins an evaluation.
@@ -264,8 +271,11 @@ impl Evaluator {
 
     /// When there is something to say that no sample brings about, on the process' monotonic clock.
     pub fn next_deadline(&self) -> Option<Duration> {
-        let held = self.held.iter().map(|held| held.until);
-        held.chain(self.direct.next_due()).min().map(|at| self.timeline.back(at))
+        [self.waiting.next_due(), self.direct.next_due()]
+            .into_iter()
+            .flatten()
+            .min()
+            .map(|at| self.timeline.back(at))
     }
 
     fn now(&mut self, moment: Moment) -> Now {
@@ -308,14 +318,14 @@ impl Pass<'_> {
     /// Takes one series of a watched metric.
     pub fn observe(&mut self, watch: Watch, sample: &Sample<'_>) {
         let told = self.evaluator.told_elsewhere(watch, sample.labels);
-        let Evaluator { metrics, timeline, tuning, silences, held, sequence, pass, .. } =
+        let Evaluator { metrics, timeline, tuning, silences, waiting, sequence, pass, .. } =
             &mut *self.evaluator;
         let mut context = series::Context {
             now: &mut self.now,
             timeline: *timeline,
             tuning,
             silences,
-            held,
+            waiting,
             sequence,
             outcome: &mut self.outcome,
         };
@@ -324,7 +334,7 @@ impl Pass<'_> {
 
     /// Ends the evaluation.
     pub fn finish(mut self) -> Outcome {
-        let Evaluator { metrics, timeline, tuning, silences, held, sequence, pass, .. } =
+        let Evaluator { metrics, timeline, tuning, silences, waiting, sequence, pass, .. } =
             &mut *self.evaluator;
         if self.scope == Scope::All {
             let mut context = series::Context {
@@ -332,7 +342,7 @@ impl Pass<'_> {
                 timeline: *timeline,
                 tuning,
                 silences,
-                held,
+                waiting,
                 sequence,
                 outcome: &mut self.outcome,
             };
@@ -362,8 +372,8 @@ impl Evaluator {
     pub fn drain(&mut self, moment: Moment) -> Vec<Event> {
         let now = self.now(moment);
         let mut events = Vec::new();
-        for held in std::mem::take(&mut self.held) {
-            events.extend(self.admit_alone(held, now.monotonic, now.wall));
+        for alert in self.waiting.take_all() {
+            events.extend(self.admit_alone(alert, now.monotonic, now.wall));
         }
         let mut sequence = self.sequence;
         events.extend(self.direct.drain(now.wall, || {

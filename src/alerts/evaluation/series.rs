@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::join::{Held, claim};
+use super::join::Waiting;
 use super::sample::{LabelSet, Measured, Origin, Recorded, Sample};
 use super::window::Window;
 use super::{APPEARANCE, Notice, OpenIncident, Outcome, RuleState, StoredIncident, Timeline, Tuning, render};
@@ -72,7 +72,7 @@ pub(super) struct Context<'a> {
     pub(super) timeline: Timeline,
     pub(super) tuning: &'a Tuning,
     pub(super) silences: &'a Silences,
-    pub(super) held: &'a mut Vec<Held>,
+    pub(super) waiting: &'a mut Waiting,
     pub(super) sequence: &'a mut u64,
     pub(super) outcome: &'a mut Outcome,
 }
@@ -366,7 +366,7 @@ impl Watching {
     ) {
         *context.sequence = context.sequence.wrapping_add(1);
         context.now.sequence = *context.sequence;
-        let joined = claim(context.held, rule, labels);
+        let joined = context.waiting.claim(rule, labels);
         let incidents = transitions.iter_mut().map(|transition| &mut transition.incident);
         for incident in incidents.chain(self.state.incident_mut()) {
             incident.joined.clone_from(&joined);

@@ -14,6 +14,8 @@ pub enum Table {
     NotBefore,
     /// Windows of duplicates, by alert.
     Windows,
+    /// Direct alerts that wait for their incidents to open, by an id.
+    Waiting,
     /// Silences that calls made, by their id.
     Silences,
     /// Open incidents of delivery itself, by what they are about.
@@ -23,11 +25,12 @@ pub enum Table {
 }
 
 impl Table {
-    pub(super) const ALL: [Self; 7] = [
+    pub(super) const ALL: [Self; 8] = [
         Self::Unsent,
         Self::Incidents,
         Self::NotBefore,
         Self::Windows,
+        Self::Waiting,
         Self::Silences,
         Self::Own,
         Self::Told,
@@ -40,6 +43,7 @@ impl Table {
             Self::Incidents => "incidents",
             Self::NotBefore => "not_before",
             Self::Windows => "windows",
+            Self::Waiting => "waiting",
             Self::Silences => "silences",
             Self::Own => "own",
             Self::Told => "told",

@@ -1,5 +1,5 @@
-//! What must survive the process: unsent messages, open incidents, pauses that a channel asked for, windows of duplicates
-//! and silences, in one redb file that a thread of its own writes.
+//! What must survive the process: unsent messages, open incidents, pauses that a channel asked for, windows of duplicates,
+//! alerts that wait for their incidents and silences, in one redb file that a thread of its own writes.
 //!
 //! Writing here costs a lock and a copy, never a wait: changes are gathered in a [`Batch`] and committed together, each
 //! batch whole or not at all. [`Outbox::committed`] tells how far the disk is. When the disk refuses, everything goes on
