@@ -555,7 +555,8 @@ rules:
 #[test]
 fn an_incident_keeps_the_order_that_was_current() {
     let mut evaluator = built_in();
-    let origin = Origin { order_id: Some("abc123".into()), trace_id: Some("4bf9".into()) };
+    let (order_id, trace_id) = (Some("abc123".into()), Some("4bf9".into()));
+    let origin = Origin { order_id, trace_id, last_error: None };
     let none: [(&str, &str); 0] = [];
     let on =
         Sample { origin: Some(&origin), ..Sample::gauge(&none, 1.0, Recorded::At(Duration::from_secs(1))) };

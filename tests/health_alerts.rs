@@ -93,6 +93,7 @@ fn a_frozen_redis_is_a_zero_one_alert_and_one_resolve_and_no_answer_waits_for_it
     let alert = seen(&slack, 1).remove(0);
     let [lost, back] = ["⚠️ WARNING: Component Down: redis", "✅ RESOLVED: Component Down: redis"];
     assert_eq!(headline(&alert), lost);
+    assert_eq!(fact(&alert, "Last Error").as_deref(), Some("no answer within 2s"));
     // Two more checks fail, and nobody needs to hear of it.
     let until = Instant::now() + 2 * (timeout + interval);
     while Instant::now() < until {
@@ -161,6 +162,7 @@ fn a_session_that_reports_its_loss_is_posted_before_the_next_evaluation_past_che
     running.tell("lost");
     let posted = seen(&slack, 1).remove(0);
     assert_eq!(headline(&posted), lost);
+    assert_eq!(fact(&posted, "Last Error").as_deref(), Some("socket closed"));
     assert_eq!(up(&get(port, "/metrics").1, "broker"), Some(false));
     assert_eq!(get(port, "/ready").0, 503);
     let between: Vec<_> = evaluated
@@ -339,6 +341,32 @@ fn a_report_confirms_what_a_check_has_just_found_and_pages_at_once() {
     assert_eq!(telemetry.evaluate_alerts().len(), 0, "a poll has to be sure for two seconds");
     health.report("broker", Down("socket closed"));
     assert_eq!(telemetry.evaluate_alerts().len(), 1);
+}
+
+/// The texts of an event's metadata, by key.
+fn why(event: &Event) -> Vec<(&str, String)> {
+    event.metadata.iter().map(|(key, value)| (key.as_str(), value.to_string())).collect()
+}
+
+#[test]
+fn an_alert_says_why_the_component_is_down_without_secrets_and_keeps_up_with_it() {
+    let telemetry = TestTelemetry::new();
+    let health = telemetry.health();
+    health.report("broker", Down("no route to tws://desk:hunter2@10.0.0.7, password=hunter2"));
+    let opened = telemetry.evaluate_alerts().remove(0);
+    let told = why(&opened);
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert_eq!(told[0].0, "last_error");
+    assert!(told[0].1.starts_with("no route to tws://") && !told[0].1.contains("hunter2"), "{told:?}");
+    assert_eq!(opened.message, "The connection to the broker (IBKR) is down");
+
+    health.report("broker", Down("refused"));
+    telemetry.clock().advance(Duration::from_mins(30));
+    let reminded = telemetry.evaluate_alerts().remove(0);
+    assert_eq!(
+        (reminded.kind, why(&reminded)),
+        (EventKind::Reminded, vec![("last_error", "refused".into())])
+    );
 }
 
 #[test]

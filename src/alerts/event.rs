@@ -287,7 +287,7 @@ pub struct Event {
     pub title: String,
     /// The message.
     pub message: String,
-    /// What the service gave to a direct alert, in its order.
+    /// What the service gave to a direct alert, in its order; then, of a component that is down, its `last_error`.
     pub metadata: Vec<(String, MetadataValue)>,
     /// The value that decided, in [`Self::unit`]. Always finite; `None` where there was no number.
     pub value: Option<f64>,

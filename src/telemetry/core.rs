@@ -75,6 +75,7 @@ impl Core {
             known.map_or_else(ComponentFacts::default, |known| ComponentFacts {
                 pages: known.pages,
                 interval: known.interval,
+                last_error: known.last_error,
             })
         })
     }

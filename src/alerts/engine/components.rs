@@ -5,12 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// What is known of a component.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct ComponentFacts {
     /// Whether its loss would page now: it is critical, and may not be away.
     pub(crate) pages: bool,
     /// How often it is checked; `None` where it only reports.
     pub(crate) interval: Option<Duration>,
+    /// Why it was down last, without secrets.
+    pub(crate) last_error: Option<String>,
 }
 
 /// Asks for what is known of a component, by its name.

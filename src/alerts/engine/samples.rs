@@ -10,7 +10,7 @@ use opentelemetry_sdk::metrics::data::{
 };
 
 use super::Components;
-use crate::alerts::evaluation::{LabelSet, Measured, Pass, Recorded, Sample};
+use crate::alerts::evaluation::{LabelSet, Measured, Origin, Pass, Recorded, Sample};
 use crate::exposition;
 use crate::metrics::catalog::{self, Instrument};
 use crate::metrics::{self, Latched, Metrics};
@@ -66,12 +66,14 @@ impl Samples<'_> {
                 Some(_) => self.recorded(row.name, &labels),
                 None => Recorded::Unknown,
             };
+            let origin = Origin { last_error: known.last_error, ..Origin::default() };
             pass.observe(
                 watch,
                 &Sample {
                     reported,
                     excused: !known.pages,
                     interval: known.interval,
+                    origin: Some(&origin),
                     ..Sample::new(&labels, measured(latched), recorded)
                 },
             );

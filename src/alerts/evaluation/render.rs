@@ -53,7 +53,8 @@ pub(super) fn orphan(
 
 fn bare(rule: &str, labels: &[(String, String)], transition: Transition, wall: Timestamp) -> Event {
     let Transition { kind, incident, severity, duration, reason } = transition;
-    let joined = incident.joined.unwrap_or_default();
+    let mut joined = incident.joined.unwrap_or_default();
+    joined.metadata.extend(incident.last_error.map(|error| ("last_error".to_owned(), error.into())));
     Event {
         rule: Some(rule.to_owned()),
         worst_severity: incident.worst_severity,

@@ -79,6 +79,8 @@ pub struct Origin {
     pub order_id: Option<String>,
     /// The trace, in hex.
     pub trace_id: Option<String>,
+    /// The last error of what the series is about, without secrets.
+    pub last_error: Option<String>,
 }
 
 /// One collected series.

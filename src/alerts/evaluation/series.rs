@@ -349,6 +349,7 @@ impl Watching {
         if transitions.iter().any(|transition| transition.kind == EventKind::Opened) {
             self.introduce(rule, labels, &mut transitions, origin, context);
         }
+        self.explain(&mut transitions, origin);
         for transition in transitions {
             self.is_muted = is_muted && transition.kind != EventKind::Resolved;
             context.outcome.events.push(render::event(rule, labels, transition, wall, is_muted));
@@ -372,6 +373,18 @@ impl Watching {
             incident.joined.clone_from(&joined);
             incident.order_id = origin.and_then(|origin| origin.order_id.clone());
             incident.trace_id = origin.and_then(|origin| origin.trace_id.clone());
+        }
+    }
+
+    /// Gives what is told of a value the error behind it. Where data is missing the last error is none of its reasons.
+    fn explain(&mut self, transitions: &mut [Transition], origin: Option<&Origin>) {
+        let Some(error) = origin.and_then(|origin| origin.last_error.as_ref()) else { return };
+        if transitions.iter().any(|transition| transition.reason.is_some()) {
+            return;
+        }
+        let incidents = transitions.iter_mut().map(|transition| &mut transition.incident);
+        for incident in incidents.chain(self.state.incident_mut()) {
+            incident.last_error = Some(error.clone());
         }
     }
 

@@ -138,6 +138,7 @@ impl Incident {
             joined: None,
             order_id: None,
             trace_id: None,
+            last_error: None,
             opened_at: now.monotonic,
             told_at: now.monotonic,
             gaps: std::time::Duration::ZERO,

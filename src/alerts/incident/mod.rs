@@ -97,6 +97,8 @@ pub struct Incident {
     pub order_id: Option<String>,
     /// The trace that was current when it began, where that is known.
     pub trace_id: Option<String>,
+    /// The last error of what it is about, where that is known.
+    pub last_error: Option<String>,
     /// When it began, monotonic.
     opened_at: Duration,
     /// When it was last told, monotonic.
