@@ -6,9 +6,10 @@ use std::time::Duration;
 pub(crate) const HELP: &str = "\
 Replays two years of a real market through a paper broker and records its telemetry.
 
-usage: market_replay [--pace-ms N] [--days N] [--once]
+usage: market_replay [--pace-ms N | --step] [--days N] [--once]
 
   --pace-ms N   milliseconds per trading day (default 1000; 0 is as fast as it goes)
+  --step        a trading day for each line of standard input (press Enter)
   --days N      stop after N trading days
   --once        stop at the end of the data instead of starting over
   --help        this text";
@@ -16,7 +17,8 @@ usage: market_replay [--pace-ms N] [--days N] [--once]
 /// How to replay.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Arguments {
-    pub(crate) pace: Duration,
+    /// The time between two days; `None` is until a person wants the next.
+    pub(crate) pace: Option<Duration>,
     pub(crate) days: Option<u64>,
     pub(crate) once: bool,
 }
@@ -51,10 +53,13 @@ impl std::error::Error for Problem {}
 
 /// Reads the arguments after the program's name.
 pub(crate) fn parse(mut given: impl Iterator<Item = String>) -> Result<Request, Problem> {
-    let mut arguments = Arguments { pace: Duration::from_secs(1), days: None, once: false };
+    let mut arguments = Arguments { pace: Some(Duration::from_secs(1)), days: None, once: false };
     while let Some(argument) = given.next() {
         match argument.as_str() {
-            "--pace-ms" => arguments.pace = Duration::from_millis(number("--pace-ms", given.next())?),
+            "--pace-ms" => {
+                arguments.pace = Some(Duration::from_millis(number("--pace-ms", given.next())?));
+            }
+            "--step" => arguments.pace = None,
             "--days" => arguments.days = Some(number("--days", given.next())?),
             "--once" => arguments.once = true,
             "--help" | "-h" => return Ok(Request::Help),
@@ -79,10 +84,12 @@ mod tests {
 
     #[test]
     fn defaults_and_options() {
-        let replay =
-            |ms, days, once| Ok(Request::Replay(Arguments { pace: Duration::from_millis(ms), days, once }));
-        assert_eq!(read(""), replay(1_000, None, false));
-        assert_eq!(read("--pace-ms 0 --once --days 30"), replay(0, Some(30), true));
+        let replay = |ms: Option<u64>, days, once| {
+            Ok(Request::Replay(Arguments { pace: ms.map(Duration::from_millis), days, once }))
+        };
+        assert_eq!(read(""), replay(Some(1_000), None, false));
+        assert_eq!(read("--pace-ms 0 --once --days 30"), replay(Some(0), Some(30), true));
+        assert_eq!(read("--step --once"), replay(None, None, true));
         assert_eq!(read("--days 3 --help"), Ok(Request::Help));
     }
 

@@ -31,7 +31,7 @@ mod telemetry;
 use std::error::Error;
 use std::io;
 use std::process::ExitCode;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread;
 
 use arguments::{Arguments, Request};
@@ -67,10 +67,15 @@ fn main() -> ExitCode {
 
 fn run(arguments: &Arguments, screen: &mut Screen) -> Result<(), Box<dyn Error>> {
     let days = bars::parse(BARS)?;
-    let recorder = Recorder::start()?;
-    let stop = stop_signal()?;
+    let recorder = Recorder::start(arguments.pace)?;
+    let (sender, words) = channel();
+    stop_on_signal(sender.clone())?;
+    if arguments.pace.is_none() {
+        screen.keep_each_day();
+        go_on_with_each_line(sender);
+    }
     screen.line(&introduction(&days, arguments, &recorder));
-    replay(&days, arguments, &recorder, &stop, screen);
+    replay(&days, arguments, &recorder, &words, screen);
     screen.line(&recorder.shutdown()?);
     Ok(())
 }
@@ -80,13 +85,15 @@ fn introduction(days: &[Day], arguments: &Arguments, recorder: &Recorder) -> Str
         days.iter().take(1).flat_map(|day| &day.bars).map(|(symbol, _)| *symbol).collect();
     let [first, .., last] = days else { return String::new() };
     format!(
-        "market replay: {} trading days of {}, {} to {}, one every {} ms\n\
+        "market replay: {} trading days of {}, {} to {}, one {}\n\
          a paper broker fills at real daily prices; times from signal to fill are simulated\n\n{}\n\nCtrl-C ends it\n",
         days.len(),
         symbols.join(", "),
         first.date,
         last.date,
-        arguments.pace.as_millis(),
+        arguments
+            .pace
+            .map_or_else(|| "for each Enter".to_owned(), |pace| format!("every {} ms", pace.as_millis())),
         recorder.where_to_look(),
     )
 }
@@ -103,14 +110,14 @@ fn replay(
     days: &[Day],
     arguments: &Arguments,
     recorder: &Recorder,
-    stop: &Receiver<()>,
+    words: &Receiver<Word>,
     screen: &mut Screen,
 ) {
     let mut left = arguments.days;
     let mut next_id = 1;
     loop {
         let mut desk = Desk::open(recorder, next_id);
-        let end = pass(&mut desk, days, &mut left, arguments, stop, screen);
+        let end = pass(&mut desk, days, &mut left, arguments, words, screen);
         next_id = desk.close();
         screen.keep_progress();
         match end {
@@ -127,7 +134,7 @@ fn pass(
     days: &[Day],
     left: &mut Option<u64>,
     arguments: &Arguments,
-    stop: &Receiver<()>,
+    words: &Receiver<Word>,
     screen: &mut Screen,
 ) -> End {
     for day in days {
@@ -137,21 +144,41 @@ fn pass(
         screen.day(&desk.live_through(day));
         *left = left.map(|days| days - 1);
         // The last day of a limited replay needs no pause after it.
-        if *left != Some(0) && (stopped(stop, arguments) || screen.is_closed()) {
+        if *left != Some(0) && (stopped(words, arguments) || screen.is_closed()) {
             return End::Stopped;
         }
     }
     if *left == Some(0) { End::Enough } else { End::Data }
 }
 
-/// Waits for the next day, and says whether it shall not come.
-fn stopped(stop: &Receiver<()>, arguments: &Arguments) -> bool {
-    stop.recv_timeout(arguments.pace) != Err(RecvTimeoutError::Timeout)
+/// What a person says.
+#[derive(PartialEq, Eq)]
+enum Word {
+    GoOn,
+    Stop,
 }
 
-/// A message for the first Ctrl-C, or `SIGTERM` where there is one. The signals are caught when this returns.
-fn stop_signal() -> io::Result<Receiver<()>> {
-    let (sender, receiver) = channel();
+/// Waits for the next day, and says whether it shall not come.
+fn stopped(words: &Receiver<Word>, arguments: &Arguments) -> bool {
+    match arguments.pace {
+        Some(pace) => words.recv_timeout(pace) != Err(RecvTimeoutError::Timeout),
+        None => words.recv() != Ok(Word::GoOn),
+    }
+}
+
+/// Goes on with each line of standard input, and stops with its end.
+fn go_on_with_each_line(words: Sender<Word>) {
+    thread::spawn(move || {
+        for _ in io::stdin().lines().map_while(Result::ok) {
+            // The replay may have ended by itself, here and below.
+            let _ = words.send(Word::GoOn);
+        }
+        let _ = words.send(Word::Stop);
+    });
+}
+
+/// Stops at the first Ctrl-C, or `SIGTERM` where there is one. The signals are caught when this returns.
+fn stop_on_signal(words: Sender<Word>) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let signal = {
         let _inside = runtime.enter();
@@ -159,10 +186,9 @@ fn stop_signal() -> io::Result<Receiver<()>> {
     };
     thread::spawn(move || {
         runtime.block_on(signal);
-        // The replay may have ended by itself.
-        let _ = sender.send(());
+        let _ = words.send(Word::Stop);
     });
-    Ok(receiver)
+    Ok(())
 }
 
 #[cfg(unix)]

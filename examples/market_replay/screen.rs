@@ -10,6 +10,7 @@ const DAYS_PER_LINE: u32 = 5;
 /// Standard output. A reader that goes away (`| head`) closes it, and that is no error.
 pub(crate) struct Screen {
     redraws: bool,
+    days_per_line: u32,
     drawn: usize,
     /// The latest progress, until it has a line of its own.
     unkept: Option<String>,
@@ -19,7 +20,13 @@ pub(crate) struct Screen {
 
 impl Screen {
     pub(crate) fn new() -> Self {
-        Self { redraws: io::stdout().is_terminal(), drawn: 0, unkept: None, days: 0, closed: false }
+        let redraws = io::stdout().is_terminal();
+        Self { redraws, days_per_line: DAYS_PER_LINE, drawn: 0, unkept: None, days: 0, closed: false }
+    }
+
+    /// Each day has a line of its own: Enter has begun one already.
+    pub(crate) fn keep_each_day(&mut self) {
+        (self.redraws, self.days_per_line) = (false, 1);
     }
 
     /// Nobody reads any more.
@@ -50,7 +57,7 @@ impl Screen {
             self.drawn = text.len();
             self.write(&text);
             self.unkept = Some(text);
-        } else if self.days % DAYS_PER_LINE == 1 {
+        } else if (self.days - 1).is_multiple_of(self.days_per_line) {
             self.line(&text);
             self.unkept = None;
         } else {

@@ -6,6 +6,8 @@ use trading_telemetry::alerts::event::MetadataValue;
 use trading_telemetry::audit::{self, AuditedOrder, OrderDetails};
 use trading_telemetry::{PortfolioSnapshot, Strategy, Telemetry};
 
+use std::time::Duration;
+
 use tracing::span::EnteredSpan;
 
 use crate::orders::{Fill, Kind, Order};
@@ -31,9 +33,14 @@ pub(crate) struct Recorder {
 }
 
 impl Recorder {
-    /// Starts the telemetry of this process.
-    pub(crate) fn start() -> Result<Self, Box<dyn std::error::Error>> {
+    /// Starts the telemetry of this process, for days that last so long.
+    pub(crate) fn start(pace: Option<Duration>) -> Result<Self, Box<dyn std::error::Error>> {
         let mut builder = Telemetry::builder();
+        if std::env::var_os("SA_ALERTS__EVALUATION_INTERVAL_SECONDS").is_none() {
+            // Several times a day, so that no day is missed.
+            let interval = pace.map_or(1.0, |pace| (pace.as_secs_f64() / 4.0).clamp(0.05, 1.0));
+            builder = builder.set("alerts.evaluation_interval_seconds", interval.to_string());
+        }
         if std::env::var_os("SA_LOGGING__FORMAT").is_none() {
             // The terminal is the progress line's; a line of the log for each order would tear it apart.
             builder = builder.set("logging.format", "json");
