@@ -69,7 +69,13 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for LineLayer {
         let of_order = metadata.fields().field(IDENTITY[0]).is_some();
         let source = if of_order { Source::OrderSpan } else { Source::Span };
         let mut line = Line::default();
-        attributes.record(&mut Fields { line: &mut line, source });
+        let mut fields = Fields::new(&mut line, source);
+        attributes.record(&mut fields);
+        if of_order && !fields.has_order {
+            // Its order is not known yet, so the context does not carry the rest of the identity either.
+            line.clear();
+            attributes.record(&mut Fields::new(&mut line, Source::Span));
+        }
         if !line.fields().is_empty()
             && let Some(span) = context.span(id)
         {
@@ -83,7 +89,7 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for LineLayer {
             return;
         }
         let mut line = Line::default();
-        values.record(&mut Fields { line: &mut line, source: Source::Span });
+        values.record(&mut Fields::new(&mut line, Source::Span));
         let mut extensions = span.extensions_mut();
         if let Some(SpanFields(before)) = extensions.get_mut() {
             line.inherit(before);
@@ -108,7 +114,7 @@ impl LineLayer {
         let Scratch { line, stamp, console } = scratch;
         let metadata = event.metadata();
         line.clear();
-        event.record(&mut Fields { line, source: Source::Event });
+        event.record(&mut Fields::new(line, Source::Event));
         if !line.has_event() {
             line.set_event(format_args!("{}", metadata.name()));
         }
@@ -185,17 +191,26 @@ enum Source {
 struct Fields<'a> {
     line: &'a mut Line,
     source: Source,
+    /// Whether an order span names its order.
+    has_order: bool,
 }
 
-impl Fields<'_> {
+impl<'a> Fields<'a> {
+    fn new(line: &'a mut Line, source: Source) -> Self {
+        Self { line, source, has_order: false }
+    }
+
     /// The key of `field`; `None` leaves it out.
-    fn key(&self, field: &Field) -> Option<&'static str> {
+    fn key(&mut self, field: &Field) -> Option<&'static str> {
         let name = field.name();
         let key = name.strip_prefix("r#").unwrap_or(name);
         let elsewhere = match self.source {
             Source::Event => false,
             Source::Span => key.starts_with("otel."),
-            Source::OrderSpan => key.starts_with("otel.") || IDENTITY.contains(&key),
+            Source::OrderSpan => {
+                self.has_order |= key == IDENTITY[0];
+                key.starts_with("otel.") || IDENTITY.contains(&key)
+            }
         };
         (!elsewhere).then_some(key)
     }

@@ -68,6 +68,10 @@ thread_local! {
 #[derive(Clone, Debug)]
 struct Declared(Identity);
 
+/// What a span declares before its order's id is known.
+#[derive(Debug)]
+struct Incomplete(Fields);
+
 struct Before;
 
 impl<S: Subscriber + for<'span> LookupSpan<'span>> Layer<S> for Before {
@@ -77,10 +81,12 @@ impl<S: Subscriber + for<'span> LookupSpan<'span>> Layer<S> for Before {
         }
         let mut fields = Fields::default();
         attributes.record(&mut fields);
-        let Some(identity) = fields.identity(None) else { return };
-        if let Some(span) = context.span(id) {
-            span.extensions_mut().insert(Declared(identity.clone()));
-        }
+        let Some(span) = context.span(id) else { return };
+        let identity = match fields.identity() {
+            Ok(identity) => identity,
+            Err(fields) => return span.extensions_mut().insert(Incomplete(fields)),
+        };
+        span.extensions_mut().insert(Declared(identity.clone()));
         let guard = OtelContext::current_with_value(identity).attach();
         MAKING.with(|making| making.borrow_mut().replace(guard));
     }
@@ -93,20 +99,41 @@ impl<S: Subscriber + for<'span> LookupSpan<'span>> Layer<S> for Before {
         let mut fields = Fields::default();
         values.record(&mut fields);
         let mut extensions = span.extensions_mut();
-        let before = extensions.remove::<Declared>().map(|declared| declared.0);
-        if let Some(identity) = fields.identity(before) {
-            extensions.insert(Declared(identity));
+        let before = match extensions.remove::<Declared>() {
+            Some(Declared(identity)) => identity.into(),
+            None => extensions.remove().map(|Incomplete(fields)| fields).unwrap_or_default(),
+        };
+        let identity = match fields.over(before).identity() {
+            Ok(identity) => identity,
+            Err(fields) => return extensions.insert(Incomplete(fields)),
+        };
+        extensions.insert(Declared(identity.clone()));
+        drop(extensions);
+        // `Span::current().record(…)`: what follows inside is the order's as well.
+        if context.current_span().id() == Some(id) {
+            drop(leave(id));
+            attach(id, identity);
         }
     }
 
     fn on_exit(&self, id: &Id, _context: Context<'_, S>) {
-        let left = ENTERED.with(|entered| {
-            let mut entered = entered.borrow_mut();
-            let position = entered.iter().rposition(|(inside, _)| inside == id)?;
-            Some(entered.remove(position))
-        });
-        drop(left);
+        drop(leave(id));
     }
+}
+
+/// Makes the identity current until [`leave`].
+fn attach(id: &Id, identity: Identity) {
+    let guard = OtelContext::current_with_value(identity).attach();
+    ENTERED.with(|entered| entered.borrow_mut().push((id.clone(), guard)));
+}
+
+/// What [`attach`] has attached last for the span; to be dropped by the caller, outside of the borrow.
+fn leave(id: &Id) -> Option<ContextGuard> {
+    ENTERED.with(|entered| {
+        let mut entered = entered.borrow_mut();
+        let position = entered.iter().rposition(|(inside, _)| inside == id)?;
+        Some(entered.remove(position).1)
+    })
 }
 
 struct After;
@@ -132,8 +159,7 @@ impl<S: Subscriber + for<'span> LookupSpan<'span>> Layer<S> for After {
         }
         let identity = identity.clone();
         drop(extensions);
-        let guard = OtelContext::current_with_value(identity).attach();
-        ENTERED.with(|entered| entered.borrow_mut().push((id.clone(), guard)));
+        attach(id, identity);
     }
 
     fn on_event(&self, event: &Event<'_>, _context: Context<'_, S>) {
@@ -148,23 +174,36 @@ impl<S: Subscriber + for<'span> LookupSpan<'span>> Layer<S> for After {
 }
 
 /// Reads an identity from a span's fields.
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Fields {
     order_id: Option<Arc<str>>,
     symbol: Option<Arc<str>>,
     strategy: Option<Arc<str>>,
 }
 
+impl From<Identity> for Fields {
+    fn from(identity: Identity) -> Self {
+        let Identity { order_id, symbol, strategy } = identity;
+        Self { order_id: Some(order_id), symbol, strategy }
+    }
+}
+
 impl Fields {
-    /// What the fields say, over what was known before. There is no identity without an order id.
-    fn identity(self, before: Option<Identity>) -> Option<Identity> {
-        let (order_id, symbol, strategy) = before
-            .map_or((None, None, None), |before| (Some(before.order_id), before.symbol, before.strategy));
-        Some(Identity {
-            order_id: self.order_id.or(order_id)?,
-            symbol: self.symbol.or(symbol),
-            strategy: self.strategy.or(strategy),
-        })
+    /// What these say, over what was known before.
+    fn over(self, before: Self) -> Self {
+        Self {
+            order_id: self.order_id.or(before.order_id),
+            symbol: self.symbol.or(before.symbol),
+            strategy: self.strategy.or(before.strategy),
+        }
+    }
+
+    /// There is no identity without an order id.
+    fn identity(self) -> Result<Identity, Self> {
+        match self.order_id {
+            Some(order_id) => Ok(Identity { order_id, symbol: self.symbol, strategy: self.strategy }),
+            None => Err(self),
+        }
     }
 
     fn room(&mut self, field: &Field) -> Option<&mut Option<Arc<str>>> {
@@ -296,6 +335,27 @@ mod tests {
         });
         assert_eq!(attribute(&spans, "late", "order_id"), ["abc"]);
         assert_eq!(attribute(&spans, "child", "order_id"), ["abc"]);
+    }
+
+    #[test]
+    fn an_id_that_becomes_known_inside_its_span_is_carried_at_once() {
+        use tracing::field::Empty;
+        let spans = traced(|_| {
+            let outer = tracing::info_span!("outer", order_id = "parent").entered();
+            let span =
+                tracing::info_span!("late", order_id = Empty, symbol = "AAPL", strategy = Empty).entered();
+            tracing::Span::current().record("order_id", "abc");
+            tracing::Span::current().record("strategy", "Swing");
+            assert_eq!(current(), Some(("abc".into(), true)));
+            tracing::info_span!("child").in_scope(|| assert_eq!(current(), Some(("abc".into(), true))));
+            drop(span);
+            assert_eq!(current(), Some(("parent".into(), true)));
+            drop(outer);
+            assert_eq!(current(), None);
+        });
+        assert_eq!(attribute(&spans, "child", "order_id"), ["abc"]);
+        assert_eq!(attribute(&spans, "child", "symbol"), ["AAPL"]);
+        assert_eq!(attribute(&spans, "child", "strategy"), ["Swing"]);
     }
 
     #[test]

@@ -74,6 +74,15 @@ fn the_order_is_on_lines_that_do_not_name_it_and_spans_do_not_repeat_it() {
 }
 
 #[test]
+fn a_span_whose_order_is_not_known_yet_says_what_it_knows() {
+    let line = written(|| {
+        let _span = info_span!("submit_order", order_id = tracing::field::Empty, symbol = "AAPL").entered();
+        info!("priced");
+    });
+    assert!(line.starts_with(r#"{"event": "priced", "symbol": "AAPL", "service": "backend", "#), "{line}");
+}
+
+#[test]
 fn outside_of_an_order_there_are_no_ids() {
     let line = written(|| info!("started"));
     assert!(line.starts_with(r#"{"event": "started", "service": "backend", "#), "{line}");
