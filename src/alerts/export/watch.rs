@@ -52,7 +52,8 @@ pub(super) const WATCHES: &[Watch] = &[
     Watch {
         name: "scrape_failing",
         severity: Warning,
-        expression: "avg_over_time(up{job=~\"alpha-oracle-.*\"}[10m]) < 0.9 and up == 1",
+        // An outage that process_down has told of is not told of again.
+        expression: "avg_over_time(up{job=~\"alpha-oracle-.*\"}[10m]) < 0.9\nunless on (job, instance) last_over_time(ALERTS{alertname=\"process_down\",alertstate=\"firing\"}[10m])",
         hold: seconds(120),
         keep_firing: seconds(300),
         title: "Scrapes Fail: {{ $labels.job }}",
