@@ -149,6 +149,8 @@ mistakes! {
     mistake_nan_level: gauge("warning: .nan");
     mistake_number_as_text: gauge("warning: 5\ntitle: 5");
     mistake_declares_a_built_in_metric: "metrics:\n  trading_pdt_trades_used: {type: gauge}\n";
+    mistake_metric_by_its_name_in_code: "metrics:\n  limits.checked: {type: counter}\n";
+    mistake_name_of_two_lines: format!("rules:\n  \"a\\nb\": {{{}}}\n", "metric: trading_ml_psi_drift, when: above, warning: 1");
     mistake_metric_type: "metrics:\n  mine: {type: gague}\n";
     mistake_endless_reminder: gauge("warning: 5\nrepeat: {warning: 0s}");
 }

@@ -71,7 +71,7 @@ rules:
     when: at least
     warning: {level: 10, recovers: 5, for: 500ms, keep_firing_for: 1m}
     missing: {then: resolve, after: 90s}
-    title: "Queue {label.queue.name}"
+    title: "Queue {{{label.queue.name}}}"
     message: "{value} beyond {threshold}"
     runbook: https://example.com/queue
   slow:
@@ -94,7 +94,7 @@ rules:
         "          trading_rule:queue_20depth >= 10",
         "        for: 500ms",
         "        keep_firing_for: 60s",
-        "          title: \"Queue {{ $labels.queue_name }}\"",
+        r#"          title: "Queue {{ \"{\" }}{{ $labels.queue_name }}}""#,
         "          message: \"{{ $value }} beyond >= 10\"",
         "          runbook: \"https://example.com/queue\"",
         "          (histogram_quantile(0.99, rate(fills_seconds_bucket[300s])) > -Inf < +Inf)",

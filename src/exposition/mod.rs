@@ -28,6 +28,7 @@ use std::collections::BTreeSet;
 use crate::metrics::catalog::{Group, Instrument};
 
 pub(crate) use foreign::family_name;
+pub(crate) use names::{on_scrape, sanitize_label};
 pub(crate) use negotiation::accepts_gzip;
 pub(crate) use render::Renderer;
 

@@ -46,13 +46,18 @@ pub(super) fn family_names(instrument: &str, unit: &str, suffix: Suffix) -> Name
     Names { text, openmetrics: base, unit: unit.map(Cow::into_owned) }
 }
 
+/// The only family that `name` can be the name of on a text scrape; another name than that is on no scrape.
+pub(crate) fn on_scrape(name: &str, is_counter: bool) -> String {
+    family_names(name, "", if is_counter { Suffix::Total } else { Suffix::Unit }).text
+}
+
 fn ends_in_unit(name: &str, unit: &str) -> bool {
     name.strip_suffix(unit).is_some_and(|stem| stem.is_empty() || stem.ends_with('_'))
 }
 
 /// A label's name: invalid characters become `_`, several in a row one. `le` belongs to a histogram's buckets, so a
 /// user's own is renamed as Prometheus renames what collides with a label of its own.
-pub(super) fn sanitize_label(key: &str, histogram: bool) -> String {
+pub(crate) fn sanitize_label(key: &str, histogram: bool) -> String {
     let name = sanitize(key, false);
     if histogram && name == "le" { "exported_le".to_owned() } else { name }
 }

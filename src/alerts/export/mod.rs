@@ -15,6 +15,8 @@ mod vectors;
 mod watch;
 mod yaml;
 
+use crate::exposition;
+
 pub use alertmanager::{Secrets, alertmanager};
 pub use rules::prometheus_rules;
 pub use vectors::{VectorError, promtool_tests};
@@ -30,7 +32,5 @@ pub(super) const MESSAGE: &str = "message";
 
 /// A label's name as Prometheus and Alertmanager take it.
 pub(super) fn label_name(name: &str) -> String {
-    let begins_wrong = name.starts_with(|c: char| c.is_ascii_digit());
-    let letters = name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' });
-    begins_wrong.then_some('_').into_iter().chain(letters).collect()
+    exposition::sanitize_label(name, false)
 }

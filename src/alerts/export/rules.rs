@@ -133,6 +133,14 @@ impl Filling<'_> {
 }
 
 impl Fill for Filling<'_> {
+    fn text(&self, text: &str, out: &mut String) {
+        match self.values {
+            // To Prometheus two braces begin a template, and a template that it cannot read costs the whole file.
+            Values::Template => out.push_str(&text.replace('{', "{{ \"{\" }}")),
+            Values::Known { .. } => out.push_str(text),
+        }
+    }
+
     fn name(&self, name: &str, out: &mut String) {
         let level = self.level.map(|(_, level)| self.with_unit(&level.level.to_string())).unwrap_or_default();
         let text = match name {

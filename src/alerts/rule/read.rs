@@ -14,6 +14,7 @@ use super::template::Template;
 use super::yaml::{Entry, Map, Node, Place, Source, Value, parse};
 use super::{KILL_SWITCH, Missing, MissingPolicy, Patience, Reminders, Rule};
 use crate::alerts::event::AlertSeverity;
+use crate::exposition;
 use crate::hint;
 use crate::metrics::catalog::{self, CATALOG};
 
@@ -115,6 +116,9 @@ impl Reader {
     /// The rule, `None` if it is switched off, or everything that is wrong with it.
     pub(super) fn rule(&self, entry: Entry) -> Result<Option<Rule>, Vec<RuleError>> {
         let name = entry.key;
+        if name.is_empty() || name.contains(char::is_control) {
+            return Err(vec![entry.place.error("the name of a rule is one line of text: write `NAME:`")]);
+        }
         let (map, _) = entry.node.map("a rule").map_err(|error| vec![error])?;
         let mut fields = Fields { map, errors: Vec::new() };
 
@@ -260,6 +264,12 @@ fn declared(entry: Entry) -> Checked<(String, Metric)> {
         place.error(format!("metric `{}` has no `type`: write {}", entry.key, hint::one_of(KINDS)))
     })?;
     let kind = word(kind, "`type`", KINDS)?;
+    let on_scrape = exposition::on_scrape(&entry.key, kind == "counter");
+    if entry.key != on_scrape {
+        return Err(
+            place.error(format!("`{}` is no name of a {kind} on the scrape: write `{on_scrape}`", entry.key))
+        );
+    }
     let unit = map.take("unit").map(|node| node.text("`unit`")).transpose()?;
     let labels = map.take("labels").map(|node| node.texts("a label")).transpose()?;
     no_more_keys(&map, &["type", "unit", "labels"])?;

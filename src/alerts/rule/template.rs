@@ -24,6 +24,10 @@ enum Part {
 
 /// What fills the placeholders.
 pub(crate) trait Fill {
+    /// What stands between placeholders, appended to `out`.
+    fn text(&self, text: &str, out: &mut String) {
+        out.push_str(text);
+    }
     /// The text of a placeholder, appended to `out`.
     fn name(&self, name: &str, out: &mut String);
     /// The value of a label, appended to `out`; nothing where the series lacks it.
@@ -84,7 +88,7 @@ impl Template {
         let mut out = String::new();
         for part in &self.parts {
             match part {
-                Part::Text(text) => out.push_str(text),
+                Part::Text(text) => fill.text(text, &mut out),
                 Part::Name(name) => fill.name(name, &mut out),
                 Part::Label(name) => fill.label(name, &mut out),
             }
