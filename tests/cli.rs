@@ -163,7 +163,14 @@ fn an_export_with_secrets_is_for_its_owner_alone() {
     assert!(!fs::read_to_string(folder.path().join("config/alertmanager.yml")).unwrap().contains("s3cret"));
     assert!(!(out(&written) + &err(&written)).contains("s3cret"));
     let ignored = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(".gitignore")).unwrap();
-    assert!(ignored.lines().any(|line| line == "*.local.yml"));
+    for pattern in ["*.local.yml", "*.local.yml.*.tmp"] {
+        assert!(ignored.lines().any(|line| line == pattern), "a killed export leaves the latter: {pattern}");
+    }
+
+    let named = [("TELEGRAM_BOT_TOKEN", "1:s3cret"), ("TELEGRAM_CHAT_ID", "@desk")];
+    let refused = tool(folder.path(), &named, &["export", "--fill-secrets"]);
+    assert_eq!(code(&refused), 1, "Alertmanager would not start with it");
+    assert!(err(&refused).contains("TELEGRAM_CHAT_ID"), "{}", err(&refused));
 }
 
 #[test]

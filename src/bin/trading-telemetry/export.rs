@@ -5,6 +5,7 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use secrecy::ExposeSecret as _;
 use serde_json::json;
 use trading_telemetry::alerts::export::{Secrets, alertmanager, prometheus_rules, promtool_tests};
 use trading_telemetry::settings::ChannelKind;
@@ -88,6 +89,12 @@ fn files(args: &Args, sources: &SourceArgs) -> Result<Vec<File>, Failure> {
         if people.iter().all(|channel| !settings.alerts.missing_for(*channel).is_empty()) {
             return Err(Failure::wrong(
                 "there is no secret to fill in: set SLACK_WEBHOOK_URL, or TELEGRAM_BOT_TOKEN and TELEGRAM_CHAT_ID",
+            ));
+        }
+        let chat = settings.alerts.telegram.chat_id.as_ref().map(|chat| chat.expose_secret().trim());
+        if chat.is_some_and(|chat| chat.parse::<i64>().is_err()) {
+            return Err(Failure::wrong(
+                "Alertmanager knows a Telegram chat by its number alone, not by a name: set TELEGRAM_CHAT_ID to that",
             ));
         }
         files.push(file(
