@@ -246,6 +246,20 @@ fn test_channel_says_what_became_of_the_message() {
 }
 
 #[test]
+fn what_is_no_service_of_ours_has_not_said_that_all_is_well() {
+    let server = FakeSlack::start();
+    let url = server.fake.base_url();
+    for command in [&["alerts"][..], &["silence", "list"]] {
+        for answer in ["{}", "[]", "<html>"] {
+            server.fake.always(fake::Act::status(200, answer));
+            let told = tool(folder().path(), &[], &[command, &["--url", &url]].concat());
+            assert_eq!(code(&told), 1, "{command:?} of {answer}: {}", out(&told));
+            assert!(err(&told).contains("is it one of them?"), "{}", err(&told));
+        }
+    }
+}
+
+#[test]
 fn a_running_service_shows_its_incidents_and_takes_silences() {
     let desk = service(|| {
         let telemetry = trading_telemetry::init_telemetry().unwrap();

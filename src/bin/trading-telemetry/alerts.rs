@@ -21,6 +21,9 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args, sources: &SourceArgs, output: &Output) -> Result<ExitCode, Failure> {
     let service = Service::new(&args.service, sources)?;
     let alerts = service.get("/alerts")?;
+    if !alerts["open"].is_array() {
+        return Err(service.is_another("/alerts"));
+    }
     output.either(|| alerts.clone(), || text(&alerts, args.recent))?;
     Ok(ExitCode::SUCCESS)
 }

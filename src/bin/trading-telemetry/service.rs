@@ -53,9 +53,12 @@ impl Service {
     /// The JSON at `path`.
     pub(crate) fn get(&self, path: &str) -> Result<Value, Failure> {
         let body = self.request(Method::GET, path, None)?;
-        serde_json::from_str(&body).map_err(|_| {
-            Failure::wrong(format!("{}{path} did not answer with JSON: is it our service?", self.url))
-        })
+        serde_json::from_str(&body).map_err(|_| self.is_another(path))
+    }
+
+    /// Something answers, and not as our services do.
+    pub(crate) fn is_another(&self, path: &str) -> Failure {
+        Failure::wrong(format!("{}{path} did not answer as our services do: is it one of them?", self.url))
     }
 
     /// Sends a request that changes something.

@@ -73,7 +73,11 @@ pub(crate) fn run(args: &Args, sources: &SourceArgs, output: &Output) -> Result<
     match &args.action {
         Action::Add(add) => self::add(add, sources, output)?,
         Action::List { service } => {
-            let silences = Service::new(service, sources)?.get("/alerts/silences")?;
+            let service = Service::new(service, sources)?;
+            let silences = service.get("/alerts/silences")?;
+            if !silences["silences"].is_array() {
+                return Err(service.is_another("/alerts/silences"));
+            }
             output.either(|| silences.clone(), || text(&silences))?;
         }
         Action::End { service, id } => {
