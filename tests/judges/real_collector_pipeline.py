@@ -41,11 +41,15 @@ SECRETS = {  # where a secret may stand: what the test puts there
     "dsn": "host=db user=desk password=dsnsecret",
     "url.full": "https://api.example.com/orders?token=querysecret&page=2",
     "request": '{"account": 7, "api_key": "jsonsecret"}',
+    "response": r'{"body": "{\"token\": \"escapedsecret and morespacedsecret\"}"}',
+    "db.replica": "postgres://desk:at@signsecret@127.0.0.1/desk",
+    "headers": "accept: */*\ncookie: theme=dark; session=cookiesecret",
     "smtp.passphrase": "passphrasesecret",
+    "ibkr_pass": "wordsecret",
     "header": "Basic ZGVzazpiYXNpY3NlY3JldA==",
 }
 LEAKS = [b"hunter2hunter2", b"slacksecret", b"telegramsecret", b"redissecret", b"dsnsecret", b"querysecret", b"jsonsecret",
-         b"passphrasesecret", b"ZGVzazpiYXNpY3NlY3JldA"]
+         b"escapedsecret", b"morespacedsecret", b"signsecret", b"cookiesecret", b"wordsecret", b"passphrasesecret", b"ZGVzazpiYXNpY3NlY3JldA"]
 KEPT = {"sector": "Basic Materials of the index", "max_tokens": "5", "clock": "12:30:00 key: AAPL"}  # what only looks like one
 
 
