@@ -4,7 +4,7 @@
 
 use std::time::{Duration, Instant};
 
-use trading_telemetry::health::{Check, Health, Http, Postgres, Redis, Status, Tcp};
+use trading_telemetry::health::{Check, Health, Http, Postgres, Probe, Redis, Status, Tcp};
 use trading_telemetry::testing::TestTelemetry;
 
 #[path = "support/patience.rs"]
@@ -212,4 +212,23 @@ fn tls_is_verified_against_the_certificates_that_are_named() {
         });
     }
     assert!(Redis::new(format!("rediss://:{PASSWORD}@h/#insecure")).is_err());
+}
+
+#[test]
+fn a_name_is_looked_up_on_the_checks_own_thread_so_that_a_silent_name_server_takes_no_other_ones() {
+    async fn refused(probe: impl Probe) {
+        let answer = tokio::time::timeout(Duration::from_secs(10), probe.probe()).await;
+        let error = answer.expect("it waits for the thread that is held").unwrap_err();
+        assert!(error.as_str().contains("refused"), "{error}");
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(1).build();
+    let (release, held) = std::sync::mpsc::channel::<()>();
+    let port = servers::free_port();
+    runtime.unwrap().block_on(async {
+        tokio::task::spawn_blocking(move || held.recv());
+        refused(Tcp::new(format!("localhost:{port}")).unwrap()).await;
+        refused(Http::new(format!("http://localhost:{port}/")).unwrap()).await;
+        refused(Redis::new(format!("redis://localhost:{port}")).unwrap()).await;
+        drop(release);
+    });
 }

@@ -117,7 +117,9 @@ impl Job {
         stopping: &watch::Receiver<()>,
     ) -> Option<Result<(), CheckFailure>> {
         if hanging.as_ref().is_some_and(|running| !running.is_finished()) {
-            return Some(Err(CheckFailure::new("the check before has not ended yet: it blocks its thread")));
+            return Some(Err(CheckFailure::new(
+                "the check before has not ended yet: it blocks its thread, as a silent name server does",
+            )));
         }
         if let Some(ended) = hanging.take()
             && let Err(error) = ended.await

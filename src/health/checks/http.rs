@@ -2,10 +2,12 @@
 
 use std::sync::{Arc, OnceLock};
 
+use reqwest::dns::{Name, Resolve, Resolving};
 use reqwest::redirect::Policy;
 use reqwest::{Client, Url};
 use secrecy::{ExposeSecret, SecretString};
 
+use super::look_up;
 use crate::health::check::Probe;
 use crate::health::failure::{CheckError, CheckFailure, Problem};
 use crate::health::redact::Secrets;
@@ -76,12 +78,25 @@ impl Http {
             .tls_backend_preconfigured((*config).clone())
             .redirect(Policy::none())
             .no_proxy()
+            .dns_resolver(InPlace)
             // A connection kept from last time says nothing about a new one.
             .pool_max_idle_per_host(0)
             .user_agent(AGENT)
             .build()
             .map_err(|error| CheckFailure::caused_by(&self.secrets, &error.without_url()))?;
         Ok(self.client.get_or_init(|| client).clone())
+    }
+}
+
+/// Looks names up where the check runs.
+struct InPlace;
+
+impl Resolve for InPlace {
+    fn resolve(&self, name: Name) -> Resolving {
+        Box::pin(async move {
+            let found = look_up((name.as_str(), 0))?;
+            Ok(Box::new(found.into_iter()) as _)
+        })
     }
 }
 

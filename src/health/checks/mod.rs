@@ -14,6 +14,9 @@ pub use postgres::Postgres;
 pub use redis::Redis;
 pub use tcp::Tcp;
 
+use std::io;
+use std::net::{SocketAddr, ToSocketAddrs};
+
 use super::check::{Check, Planned};
 use super::failure::{CheckError, Problem};
 use super::tls::Trust;
@@ -49,4 +52,10 @@ pub(super) fn planned(component: &str, settings: &CheckSettings) -> Result<Plann
         // The health's own: it hands out the handle that beats.
         Target::Heartbeat(_) => Err(Problem::Incomplete.into()),
     }
+}
+
+/// The addresses of a name, looked up on the check's own thread. Tokio would take one of those that all checks share, for
+/// as long as a name server is silent, and another for the next check.
+fn look_up(target: impl ToSocketAddrs) -> io::Result<Vec<SocketAddr>> {
+    target.to_socket_addrs().map(Iterator::collect)
 }

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use secrecy::{ExposeSecret, SecretString};
-use tokio_postgres::config::SslMode;
+use tokio_postgres::config::{Host, SslMode};
 use tokio_postgres::tls::MakeTlsConnect;
 use tokio_postgres::{Config, Error, NoTls, Socket};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
+use super::look_up;
 use crate::health::check::Probe;
 use crate::health::failure::{CheckError, CheckFailure, Problem};
 use crate::health::redact::Secrets;
@@ -105,6 +106,14 @@ fn is_tls(error: &Error) -> bool {
 }
 
 async fn query<T: MakeTlsConnect<Socket>>(config: &Config, tls: T) -> Result<(), Error> {
+    if config.get_hostaddrs().is_empty() {
+        for host in config.get_hosts() {
+            if let Host::Tcp(name) = host {
+                // The driver asks again and tells what is wrong, but on a thread of all: a silence has to be met here.
+                let _ = look_up((name.as_str(), 0));
+            }
+        }
+    }
     let (client, connection) = config.connect(tls).await?;
     let question = async {
         let answer = client.simple_query("SELECT 1").await;

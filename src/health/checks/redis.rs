@@ -10,6 +10,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
+use super::look_up;
 use crate::health::check::Probe;
 use crate::health::failure::{CheckError, CheckFailure, Problem};
 use crate::health::redact::Secrets;
@@ -104,7 +105,7 @@ impl Probe for Redis {
 }
 
 async fn connect(host: &str, port: u16) -> std::io::Result<TcpStream> {
-    let stream = TcpStream::connect((bare(host), port)).await?;
+    let stream = TcpStream::connect(&*look_up((bare(host), port))?).await?;
     stream.set_nodelay(true)?;
     Ok(stream)
 }

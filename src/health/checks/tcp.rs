@@ -2,6 +2,7 @@
 
 use tokio::net::TcpStream;
 
+use super::look_up;
 use crate::health::check::Probe;
 use crate::health::failure::{CheckError, CheckFailure, Problem};
 
@@ -31,7 +32,7 @@ impl Tcp {
 
 impl Probe for Tcp {
     async fn probe(&self) -> Result<(), CheckFailure> {
-        TcpStream::connect(&self.address).await?;
+        TcpStream::connect(&*look_up(&self.address)?).await?;
         Ok(())
     }
 }
