@@ -12,7 +12,20 @@ const MAX_CHARS: usize = 300;
 const MAX_READ: usize = 16 * 1024;
 const REDACTED: &str = "[REDACTED]";
 /// Names whose value is a secret wherever they stand.
-const SECRET_NAMES: [&str; 6] = ["password", "passwd", "secret", "token", "api_key", "apikey"];
+const SECRET_NAMES: [&str; 10] = [
+    "password",
+    "passwd",
+    "pwd",
+    "passphrase",
+    "secret",
+    "token",
+    "api_key",
+    "api-key",
+    "apikey",
+    "authorization",
+];
+/// What may stand before such a value and is none of it.
+const PREFIXES: [&str; 3] = ["Some(", "Bearer ", "Basic "];
 
 /// The secrets of one check.
 #[derive(Debug, Default)]
@@ -101,22 +114,23 @@ fn has_no_port(authority: &str) -> bool {
     port.is_some_and(|port| !port.is_empty() && !port.ends_with(']') && port.parse::<u16>().is_err())
 }
 
-/// `password=…` and its like without the value.
+/// `password=…`, `"password": "…"` and their like without the value.
 fn without_values(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
-    while let Some(at) = rest.find('=') {
-        let (before, after) = (&rest[..at], &rest[at + 1..]);
+    while let Some(at) = rest.find(['=', ':']) {
+        let (before, after) = rest.split_at(at + 1);
         out.push_str(before);
-        out.push('=');
-        let name = before.trim_end().rsplit(|letter: char| !letter.is_alphanumeric() && letter != '_').next();
+        let name = before[..at].trim_end().trim_end_matches(['"', '\'']);
+        let name = name.rsplit(|letter: char| !letter.is_alphanumeric() && !"_-".contains(letter)).next();
         rest = after;
         if name.is_some_and(is_secret_name) {
             let value = after.trim_start();
+            let value = PREFIXES.iter().find_map(|prefix| value.strip_prefix(prefix)).unwrap_or(value);
             let length = match value.chars().next() {
                 Some(quote @ ('"' | '\'')) => value[1..].find(quote).map_or(value.len(), |length| length + 2),
                 _ => value
-                    .find(|letter: char| letter.is_whitespace() || "&,;)".contains(letter))
+                    .find(|letter: char| letter.is_whitespace() || "&,;)}\"'".contains(letter))
                     .unwrap_or(value.len()),
             };
             out.push_str(REDACTED);
@@ -157,6 +171,24 @@ mod tests {
             ),
             "GET https://[REDACTED]@host/x?token=[REDACTED]&a=b failed,  password =[REDACTED] \"redis://[REDACTED]@h\""
         );
+    }
+
+    #[test]
+    fn values_are_masked_in_json_in_headers_and_in_what_debug_prints() {
+        for (text, clean) in [
+            (r#"{"user": "u", "password": "hush"}"#, r#"{"user": "u", "password":[REDACTED]}"#),
+            ("{'api-key':'hush','a':1}", "{'api-key':[REDACTED],'a':1}"),
+            (r#"Config { password: Some("hu sh"), port: 1 }"#, "Config { password:[REDACTED]), port: 1 }"),
+            ("Authorization: Bearer hush\r\nHost: h", "Authorization:[REDACTED]  Host: h"),
+            ("Pwd=hush;Server=db", "Pwd=[REDACTED];Server=db"),
+            ("no session at h:1: timed out", "no session at h:1: timed out"),
+            (
+                "password authentication failed for user \"u\"",
+                "password authentication failed for user \"u\"",
+            ),
+        ] {
+            assert_eq!(Secrets::default().clean(text), clean);
+        }
     }
 
     #[test]
