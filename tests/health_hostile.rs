@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use trading_telemetry::clock::Clock;
-use trading_telemetry::health::{Check, Down, Health, Status, Up};
+use trading_telemetry::health::{Check, Down, Health, Heartbeat, Status, Up};
 use trading_telemetry::settings::{HealthSettings, Settings, Sources};
 use trading_telemetry::testing::TestTelemetry;
 
@@ -179,6 +179,37 @@ fn a_check_that_panics_as_it_is_dropped_or_spawns_what_panics_is_a_failure() {
     });
     let before = asked.load(Ordering::SeqCst);
     eventually("the good one goes on", || asked.load(Ordering::SeqCst) > before + 3);
+}
+
+#[test]
+fn a_heart_that_two_threads_ask_for_at_once_is_one() {
+    let telemetry = TestTelemetry::new();
+    let health = telemetry.health();
+    let names: Vec<String> = (0..200).map(|number| format!("heart{number}")).collect();
+    let asked = AtomicUsize::new(0);
+    let hearts: [Vec<Heartbeat>; 2] = std::thread::scope(|threads| {
+        let ask = || -> Vec<Heartbeat> {
+            let hearts = names.iter().enumerate().map(|(number, name)| {
+                asked.fetch_add(1, Ordering::SeqCst);
+                while asked.load(Ordering::SeqCst) < 2 * (number + 1) {
+                    std::hint::spin_loop();
+                }
+                health.heartbeat(name)
+            });
+            hearts.collect()
+        };
+        [threads.spawn(ask), threads.spawn(ask)].map(|thread| thread.join().unwrap())
+    });
+    hearts.iter().flatten().for_each(Heartbeat::beat);
+    telemetry.clock().advance(Duration::from_secs(6));
+    hearts[0].iter().for_each(Heartbeat::beat);
+    let beaten = Instant::now();
+    while beaten.elapsed() < Duration::from_secs(2) {
+        for name in &names {
+            assert!(is_up(health, name), "{name} beat for nobody: {:?}", error(health, name));
+        }
+        std::thread::sleep(SOON);
+    }
 }
 
 fn false_at_run_time() -> bool {

@@ -81,14 +81,21 @@ impl Health {
     /// The component's sign of life: that of `health.checks` or of [`add_heartbeat`](Self::add_heartbeat), else a new one
     /// that is late after five seconds and not critical.
     pub fn heartbeat(&self, component: &str) -> Heartbeat {
-        let known = lock(&self.0.heartbeats).get(component).cloned();
-        known.unwrap_or_else(|| self.add_heartbeat(component, CheckSettings::default().late_after, false))
+        // Held until the new one is checked: of two threads that ask first, neither may beat for nobody.
+        let mut known = lock(&self.0.heartbeats);
+        if let Some(heartbeat) = known.get(component) {
+            return heartbeat.clone();
+        }
+        let (heartbeat, planned) = self.plan_heartbeat(&mut known, component, &CheckSettings::default());
+        self.run(planned);
+        heartbeat
     }
 
     /// A component that lives while it beats: lost after a silence of `late_after`, also one from the start on.
     pub fn add_heartbeat(&self, component: &str, late_after: Duration, critical: bool) -> Heartbeat {
         let settings = CheckSettings { late_after, critical, ..CheckSettings::default() };
-        let (heartbeat, planned) = self.plan_heartbeat(component, &settings);
+        let mut known = lock(&self.0.heartbeats);
+        let (heartbeat, planned) = self.plan_heartbeat(&mut known, component, &settings);
         self.run(planned);
         heartbeat
     }
@@ -130,7 +137,7 @@ impl Health {
     pub(crate) fn plan(&self) -> Result<Plan, CheckError> {
         let plan = self.0.config.health.checks.iter().map(|(component, settings)| {
             if settings.kind == Some(CheckKind::Heartbeat) {
-                return Ok(self.plan_heartbeat(component, settings).1);
+                return Ok(self.plan_heartbeat(&mut lock(&self.0.heartbeats), component, settings).1);
             }
             checks::planned(component, settings).map_err(|error| CheckError::of(component, error))
         });
@@ -142,10 +149,15 @@ impl Health {
         plan.0.into_iter().for_each(|planned| self.run(planned));
     }
 
-    fn plan_heartbeat(&self, component: &str, settings: &CheckSettings) -> (Heartbeat, Planned) {
+    fn plan_heartbeat(
+        &self,
+        known: &mut HashMap<String, Heartbeat>,
+        component: &str,
+        settings: &CheckSettings,
+    ) -> (Heartbeat, Planned) {
         let board = &self.0.board;
         let heartbeat = Heartbeat::new(Arc::clone(board), board.record(component), settings.late_after);
-        lock(&self.0.heartbeats).insert(component.to_owned(), heartbeat.clone());
+        known.insert(component.to_owned(), heartbeat.clone());
         let interval = settings.interval.unwrap_or_else(|| Heartbeat::interval(settings.late_after));
         let check = Check::configured(component, heartbeat.clone(), settings).interval(interval);
         let planned = Planned { delay: settings.late_after, begun: heartbeat.begun(), ..check.into() };
