@@ -100,8 +100,10 @@ fn a_session_reported_down_stays_down_though_its_port_answers() {
     assert!(is_up(health, "broker"));
 
     drop(listener);
-    eventually("a check finds a loss by itself", || !is_up(health, "broker"));
-    assert!(error(health, "broker").unwrap().contains("refused"), "{:?}", error(health, "broker"));
+    // The first may have been on its way still, and is reset.
+    eventually("a check finds a loss by itself", || {
+        error(health, "broker").is_some_and(|error| error.contains("refused"))
+    });
 }
 
 #[test]
