@@ -42,6 +42,24 @@ fn an_incident_lives_through_its_states_without_a_thread() {
 }
 
 #[test]
+fn the_end_of_an_incident_does_not_claim_what_its_level_said() {
+    let telemetry = TestTelemetry::new();
+    let mut messages = Vec::new();
+    for used in [2, 3, 0] {
+        telemetry.metrics().risk().pdt_trades_used(used);
+        messages.extend(telemetry.evaluate_alerts().into_iter().map(|event| event.message));
+    }
+    assert_eq!(
+        messages,
+        [
+            "2 of 3 day trades used in the rolling 5-day window (1 remaining)",
+            "3 of 3 day trades used in the rolling 5-day window (limit reached)",
+            "0 of 3 day trades used in the rolling 5-day window",
+        ]
+    );
+}
+
+#[test]
 fn a_wall_clock_that_jumps_an_hour_either_way_opens_resolves_and_repeats_nothing() {
     let telemetry = TestTelemetry::new();
     record_drawdown(&telemetry, 9.0);

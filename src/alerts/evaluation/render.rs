@@ -25,6 +25,8 @@ pub(super) fn event(
     let message = match (&transition.incident.joined, transition.reason) {
         (Some(joined), None) => joined.message.clone(),
         (_, Some(reason)) => fill.missing(reason),
+        // What a level says of itself ("limit reached") holds no more.
+        (None, None) if transition.kind == EventKind::Resolved => rule.message.render(&fill),
         (None, None) => rule.message(severity).render(&fill),
     };
     let mut event = bare(&rule.name, labels, transition, wall);
