@@ -56,6 +56,12 @@ rules:
 }
 
 #[test]
+fn a_file_that_repeats_the_built_in_rules_is_none_the_worse() {
+    let built_in = include_str!("../config/alerts.yaml");
+    assert_eq!(RuleSet::load(Some(("config/alerts.yaml", built_in))).into_result(), Ok(RuleSet::built_in()));
+}
+
+#[test]
 fn an_empty_file_leaves_the_built_in_rules() {
     for text in ["", "# nothing yet\n", "rules:\n", "rules: {}\n"] {
         let rules = RuleSet::load(Some(("alerts.yaml", text))).into_result().expect("well formed");
@@ -143,6 +149,10 @@ mistakes! {
     mistake_missing_policy: gauge("warning: 5\nmissing: ignore");
     mistake_channel: gauge("warning: 5\nchannels: [slak]");
     mistake_kill_switch_off: "rules:\n  kill_switch: {enabled: false}\n";
+    mistake_kill_switch_that_never_opens: "rules:\n  kill_switch: {critical: 2, title: Halted}\n";
+    mistake_kill_switch_that_waits: "rules:\n  kill_switch: {critical: {level: 1, for: 10m}}\n";
+    mistake_kill_switch_turned_round: "rules:\n  kill_switch: {when: below}\n";
+    mistake_kill_switch_of_another_metric: "rules:\n  kill_switch: {metric: trading_ml_psi_drift}\n";
     mistake_not_yaml: "rules: [\n";
     mistake_a_tab: "rules:\n\tmine: {}\n";
     mistake_text_where_a_number_is_wanted: gauge("warning: high");

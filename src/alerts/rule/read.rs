@@ -12,11 +12,11 @@ use super::sampling::Sampling;
 use super::set::File;
 use super::template::Template;
 use super::yaml::{Entry, Map, Node, Place, Source, Value, parse};
-use super::{KILL_SWITCH, Missing, MissingPolicy, Patience, Reminders, Rule};
+use super::{KILL_SWITCH, Level, Missing, MissingPolicy, Patience, Reminders, Rule};
 use crate::alerts::event::AlertSeverity;
 use crate::exposition;
 use crate::hint;
-use crate::metrics::catalog::{self, CATALOG};
+use crate::metrics::catalog::{self, CATALOG, Instrument};
 
 const RULE_KEYS: &[&str] = &[
     "enabled",
@@ -36,6 +36,7 @@ const RULE_KEYS: &[&str] = &[
     "message",
     "runbook",
 ];
+const SWITCH: &Instrument = catalog::named("trading_kill_switch_active");
 const KINDS: &[&str] = &["gauge", "counter", "histogram"];
 
 pub(super) type Checked<T> = Result<T, RuleError>;
@@ -207,6 +208,11 @@ impl Reader {
             channels,
             runbook,
         };
+        if rule.name == KILL_SWITCH && !opens_at_once(&rule) {
+            let wrong =
+                "the kill switch is critical as soon as it is on: remove its metric, `when` and levels";
+            return Err(vec![entry.place.error(wrong)]);
+        }
         Ok((enabled != Some(false)).then_some(rule))
     }
 }
@@ -250,6 +256,13 @@ impl Fields {
         self.errors.extend(no_more_keys(&self.map, RULE_KEYS).err());
         if self.errors.is_empty() { Ok(()) } else { Err(self.errors) }
     }
+}
+
+/// Whether the rule is critical from the moment on at which the kill switch is on, and only while it is.
+fn opens_at_once(rule: &Rule) -> bool {
+    let holds = |value, level: &Level| rule.comparison.holds(value, level.level);
+    let is_right = |level: &Level| holds(1.0, level) && !holds(0.0, level) && level.hold.is_zero();
+    rule.metric == SWITCH.name && rule.level(AlertSeverity::Critical).is_some_and(is_right)
 }
 
 fn declared(entry: Entry) -> Checked<(String, Metric)> {
