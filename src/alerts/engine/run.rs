@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 use opentelemetry_sdk::metrics::data::ResourceMetrics;
@@ -28,6 +28,9 @@ use crate::shutdown::{Signal, SignalOutcome};
 
 /// How often open incidents are stored while nothing happens: the next process continues from there.
 const STORE_EVERY: Duration = Duration::from_mins(1);
+
+/// How long the start waits for the outbox: longer than the repair after a SIGKILL takes.
+const OPENING: Duration = Duration::from_millis(500);
 
 /// An engine that can be started: everything that can fail has been done.
 pub(crate) struct Prepared {
@@ -69,8 +72,10 @@ pub(crate) fn prepare(
 }
 
 impl Prepared {
-    /// Opens the outbox, takes up what an earlier process left, and evaluates from now on.
+    /// Opens the outbox, takes up what an earlier process left, and evaluates from now on. Waits for the outbox, since
+    /// an alert of before would be in memory alone, but never long: a disk may hang.
     pub(crate) fn start(self) -> Result<(), EngineError> {
+        let (open, opened) = mpsc::sync_channel(1);
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
@@ -101,12 +106,15 @@ impl Prepared {
                 runtime.block_on(async move {
                     let (mut engine, commands) = Engine::new(self, core, outbox, &opened);
                     engine.take_up(late, waited);
+                    let _ = open.send(());
                     engine.run(commands, ended).await;
                 });
                 // A collection that hangs on a blocking thread must not hold this one.
                 runtime.shutdown_background();
             })
             .map_err(EngineError::Thread)?;
+        // Too late is no failure: alerts wait in memory until the outbox is open.
+        let _ = opened.recv_timeout(OPENING);
         Ok(())
     }
 }
@@ -419,7 +427,7 @@ impl Signal for AlertsSignal {
     }
 
     fn shutdown(&self, deadline: Duration) -> SignalOutcome {
-        let (reply, drained) = std::sync::mpsc::channel();
+        let (reply, drained) = mpsc::channel();
         self.0.command(Command::Shutdown(deadline, reply));
         // The delivery keeps the deadline; the margin is for its last commit.
         let drained = drained.recv_timeout(deadline + Duration::from_secs(1));
