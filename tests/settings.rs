@@ -306,6 +306,7 @@ fn each_wrong_value_says_what_to_write() {
         ("metrics: {max_strategies: 0}", "from 1 to 10000"),
         ("logging: {format: jsn}", "did you mean `json`?"),
         ("logging: {filter: \"a=b=c=d\"}", "is no filter"),
+        ("logging: {filter: \"[order]=debug\"}", "is no filter: it speaks of spans or fields"),
         ("otlp: {metric_temporality: delta}", "expected `cumulative`, found `delta`"),
         ("otlp: {endpoint: \"localhost:4317\"}", "expected a URL"),
         ("otlp: {sampling: {ratio: 1.5}}", "expected a number from 0 to 1, found `1.5`"),
@@ -728,13 +729,16 @@ fn rust_log_wins_over_the_filter_and_a_broken_one_is_a_warning() {
         (over.settings.logging.directives(), over.settings.logging.format),
         ("error", LogFormat::Console)
     );
-    let broken = loaded(ours, &[("RUST_LOG", "a=b=c=d")]);
-    assert_eq!(broken.settings.logging.directives(), "warn,execution=debug");
-    assert!(
-        broken.warnings.len() == 1 && broken.warnings[0].starts_with("RUST_LOG: "),
-        "{:?}",
-        broken.warnings
-    );
+    // The last two are filters elsewhere, and none of ours.
+    for broken in ["a=b=c=d", "[order{id}]=debug", "info,[order]=debug"] {
+        let broken = loaded(ours, &[("RUST_LOG", broken)]);
+        assert_eq!(broken.settings.logging.directives(), "warn,execution=debug");
+        assert!(
+            broken.warnings.len() == 1 && broken.warnings[0].starts_with("RUST_LOG: "),
+            "{:?}",
+            broken.warnings
+        );
+    }
 }
 
 #[cfg(unix)]

@@ -13,6 +13,7 @@ use tracing_subscriber::layer::{Context, Filter};
 use super::line::AUDIT_TARGET;
 use crate::clock::Clock;
 use crate::lock::lock;
+use crate::settings::logging_filter;
 
 /// A filter in the manner of `RUST_LOG` (`info,my_crate::feed=debug,hyper=off`), as a handle: clones share the setting.
 ///
@@ -43,16 +44,16 @@ struct Spec {
 #[derive(Clone, Debug)]
 pub struct FilterError {
     spec: String,
-    cause: Option<String>,
+    cause: String,
 }
 
 impl fmt::Display for FilterError {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "log filter {:?} is not understood", self.spec)?;
-        if let Some(cause) = &self.cause {
-            write!(out, " ({cause})")?;
-        }
-        out.write_str(", write levels per target such as info,my_crate::feed=debug,hyper=off")
+        write!(
+            out,
+            "log filter {:?} is not understood ({}), write levels per target such as info,my_crate::feed=debug,hyper=off",
+            self.spec, self.cause
+        )
     }
 }
 
@@ -154,18 +155,7 @@ impl<S> Filter<S> for EventFilter {
 }
 
 fn parse(spec: &str) -> Result<Targets, FilterError> {
-    let refuse = |cause| Err(FilterError { spec: spec.to_owned(), cause });
-    if spec.contains(['[', '{']) {
-        return refuse(Some("it speaks of spans or fields".to_owned()));
-    }
-    let directives: Vec<_> = spec.split(',').map(str::trim).filter(|part| !part.is_empty()).collect();
-    if directives.is_empty() {
-        return refuse(None);
-    }
-    match directives.join(",").parse() {
-        Ok(targets) => Ok(quiet(targets)),
-        Err(error) => refuse(Some(error.to_string())),
-    }
+    logging_filter(spec).map(quiet).map_err(|cause| FilterError { spec: spec.to_owned(), cause })
 }
 
 /// OpenTelemetry's crates log how they come and go at info: of them only what is wrong passes, unless the filter names

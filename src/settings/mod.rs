@@ -49,6 +49,7 @@ pub use service::{Groups, MetricsSettings, MonitoringSettings, MountedMetrics, S
 pub use sources::Sources;
 pub use url::HttpUrl;
 
+use tracing_subscriber::filter::{ParseError, Targets};
 use tree::section;
 
 section! {
@@ -78,7 +79,14 @@ impl Settings {
     }
 }
 
-/// Whether `directives` is a filter that the log understands.
-fn logging_filter(directives: &str) -> Result<(), tracing_subscriber::filter::ParseError> {
-    tracing_subscriber::EnvFilter::builder().parse(directives).map(drop)
+/// Reads the log's filter; the error says what is wrong with it.
+pub(crate) fn logging_filter(directives: &str) -> Result<Targets, String> {
+    if directives.contains(['[', '{']) {
+        return Err("it speaks of spans or fields".to_owned());
+    }
+    let directives: Vec<_> = directives.split(',').map(str::trim).filter(|part| !part.is_empty()).collect();
+    if directives.is_empty() {
+        return Err("it is empty".to_owned());
+    }
+    directives.join(",").parse().map_err(|error: ParseError| error.to_string())
 }

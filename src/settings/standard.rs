@@ -138,7 +138,7 @@ impl Layer<'_> {
         let name = "RUST_LOG";
         let Some(filter) = self.value(name).map(str::to_owned) else { return };
         match logging_filter(&filter) {
-            Ok(()) => self.text(name, "logging.filter", &filter, Manner::Strict),
+            Ok(_) => self.text(name, "logging.filter", &filter, Manner::Strict),
             Err(error) => self.warn(name, &format!("{error}; the variable is ignored")),
         }
     }
