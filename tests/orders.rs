@@ -110,12 +110,14 @@ fn the_filter_changes_while_the_service_runs_and_goes_back_by_itself() {
     eventually("the first filters", || running.output().contains("\nfiltered").then_some(()));
     let put = |target: &str, body: &str| send(service.port(), "PUT", target, &[TOKEN], body).unwrap().status;
     assert_eq!(put("/log-filter?minutes=18446744073709551615", "debug"), 400);
+    assert_eq!(put("/log-filter?minute=10", "debug"), 400);
     assert_eq!(put("/log-filter?minutes=4294967295", "info,[span]=debug"), 400);
     assert_eq!(put("/log-filter?minutes=4294967295", "error"), 200);
     let log = running.finish().log;
     assert_eq!((events(&log, "detail").len(), events(&log, "no_detail").len()), (1, 0));
     assert_eq!(events(&log, "log_filter_reverted").len(), 1);
-    assert_eq!(events(&log, "log_filter_changed")[0]["filter"], "error");
+    let changed = &events(&log, "log_filter_changed")[0];
+    assert_eq!((&changed["filter"], &changed["minutes"]), (&"error".into(), &4_294_967_295_u64.into()));
     let ids = |event: &str| -> Vec<_> {
         events(&log, event).iter().map(|line| line["order_id"].as_str().unwrap()).collect()
     };

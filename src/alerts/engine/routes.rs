@@ -1,6 +1,7 @@
 //! `/alerts`, and what may be done over HTTP where a bearer token is set.
 
 use std::future::Future;
+use std::num::ParseIntError;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -157,13 +158,14 @@ fn set_filter(filter: &EventFilter, request: &Request) -> Answer {
     let Ok(directives) = std::str::from_utf8(&request.body).map(str::trim) else {
         return Answer::plain(StatusCode::BAD_REQUEST, "the body is a filter, such as info,execution=debug");
     };
-    let minutes = request.head.uri.query().and_then(|query| query.strip_prefix("minutes="));
-    let changed = match minutes.map(str::parse::<u32>) {
+    let query = request.head.uri.query().filter(|query| !query.is_empty());
+    // Taken for no time at all, a slip would change the filter for good.
+    let Ok(minutes) = query.map(minutes).transpose() else {
+        return Answer::plain(StatusCode::BAD_REQUEST, "`minutes` is a whole number, such as ?minutes=10");
+    };
+    let changed = match minutes {
         None => filter.set(directives),
-        Some(Ok(minutes)) => filter.set_for(directives, Duration::from_mins(minutes.into())),
-        Some(Err(_)) => {
-            return Answer::plain(StatusCode::BAD_REQUEST, "`minutes` is a whole number, such as 10");
-        }
+        Some(minutes) => filter.set_for(directives, Duration::from_mins(minutes.into())),
     };
     match changed {
         Ok(()) => {
@@ -172,4 +174,8 @@ fn set_filter(filter: &EventFilter, request: &Request) -> Answer {
         }
         Err(error) => Answer::plain(StatusCode::BAD_REQUEST, error),
     }
+}
+
+fn minutes(query: &str) -> Result<u32, ParseIntError> {
+    query.strip_prefix("minutes=").unwrap_or_default().parse()
 }
