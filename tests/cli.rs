@@ -216,6 +216,9 @@ fn simulate_tells_what_would_have_been_sent() {
     let wrong = tool(folder.path(), &[], &call);
     assert_eq!(code(&wrong), 1);
     assert!(err(&wrong).contains("line 3"), "{}", err(&wrong));
+    fs::write(folder.path().join("past.csv"), "time,a{b=\"1\"},a{ b=\"1\" }\n2024-03-15,1,2\n").unwrap();
+    let twice = tool(folder.path(), &[], &call);
+    assert!(code(&twice) == 1 && err(&twice).contains("two columns"), "{}", err(&twice));
     assert_eq!(code(&tool(folder.path(), &[], &["simulate", "none.yaml", "--csv", "past.csv"])), 1);
 }
 

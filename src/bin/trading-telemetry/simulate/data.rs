@@ -51,6 +51,9 @@ impl Data {
         if series.is_empty() {
             return Err(wrong("write a column of times, and one for each series".to_owned()));
         }
+        if let Some(twice) = (1..series.len()).find(|index| series[..*index].contains(&series[*index])) {
+            return Err(wrong(format!("`{}` has two columns: leave one", &heads[twice + 1])));
+        }
         let mut rows: Vec<Row> = Vec::new();
         for record in reader.records() {
             let record = record.map_err(|error| wrong(error.to_string()))?;
