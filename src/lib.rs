@@ -14,6 +14,7 @@ pub mod orders;
 mod otlp;
 mod panics;
 mod process_signals;
+mod retry_after;
 mod server;
 pub mod settings;
 mod shutdown;

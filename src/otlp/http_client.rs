@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use http::header::{CONTENT_TYPE, RETRY_AFTER};
+use http::header::CONTENT_TYPE;
 use http::{HeaderMap, Request, Response, StatusCode};
 use opentelemetry_http::{Bytes, HttpClient, HttpError};
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceResponse;
@@ -15,6 +15,7 @@ use prost::Message;
 
 use super::transport::Failure;
 use crate::lock::lock;
+use crate::retry_after::retry_after;
 
 /// Largest answer that is read; a collector's has a few hundred bytes.
 const MAX_ANSWER: usize = 64 << 10;
@@ -107,9 +108,7 @@ impl Client {
             Ok(response) if response.status().is_success() => {}
             Ok(response) => {
                 notes.reason.get_or_insert_with(|| format!("status {}", response.status()));
-                let seconds =
-                    response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
-                notes.retry_after = seconds.map(Duration::from_secs);
+                notes.retry_after = retry_after(response.headers());
             }
             Err(reason) => notes.reason = Some(reason.clone()),
         }

@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use opentelemetry::Context;
 use opentelemetry::context::FutureExt as _;
-use reqwest::header::{CONTENT_TYPE, RETRY_AFTER};
+use reqwest::header::CONTENT_TYPE;
 use reqwest::{Client, Proxy, RequestBuilder, Url, redirect};
 use secrecy::{ExposeSecret as _, SecretString};
 use tracing::instrument::WithSubscriber as _;
 use tracing::subscriber::NoSubscriber;
 
 use super::{ChannelError, Failure};
+use crate::retry_after::retry_after;
 
 /// How much of an answer is read; what matters stands at its beginning.
 const LONGEST_ANSWER: usize = 4096;
@@ -164,11 +165,7 @@ impl Endpoint {
 async fn answer(request: RequestBuilder) -> reqwest::Result<Answer> {
     let mut response = request.send().await?;
     let status = response.status().as_u16();
-    let retry_after = response
-        .headers()
-        .get(RETRY_AFTER)
-        .and_then(|value| value.to_str().ok()?.trim().parse().ok())
-        .map(Duration::from_secs);
+    let retry_after = retry_after(response.headers());
     let mut body = Vec::new();
     while body.len() < LONGEST_ANSWER {
         let Some(chunk) = response.chunk().await? else { break };
