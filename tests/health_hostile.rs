@@ -182,6 +182,27 @@ fn a_check_that_panics_as_it_is_dropped_or_spawns_what_panics_is_a_failure() {
 }
 
 #[test]
+fn a_check_that_fills_the_runtimes_pool_takes_no_other_checks_thread() {
+    let telemetry = TestTelemetry::new();
+    let health = telemetry.health();
+    let (release, held) = std::sync::mpsc::channel::<()>();
+    let held = Arc::new(std::sync::Mutex::new(held));
+    let greedy = move || {
+        for _ in 0..600 {
+            let held = Arc::clone(&held);
+            tokio::task::spawn_blocking(move || drop(held.lock().map(|held| held.recv())));
+        }
+        async { Ok::<(), String>(()) }
+    };
+    health.add(Check::new("greedy", greedy).interval(Duration::from_hours(1)));
+    eventually("the pool is full", || is_up(health, "greedy"));
+    health.add(Check::new("good", || async { Ok::<(), String>(()) }).timeout(SOON).interval(SOON));
+    eventually("it is asked", || health.component("good").is_some_and(|good| good.age.is_some()));
+    assert!(is_up(health, "good"), "{:?}", error(health, "good"));
+    drop(release);
+}
+
+#[test]
 fn a_heart_that_two_threads_ask_for_at_once_is_one() {
     let telemetry = TestTelemetry::new();
     let health = telemetry.health();

@@ -1,16 +1,20 @@
-//! Runs the checks: a thread with a runtime keeps the time, and each check has a thread of a pool for itself while it runs,
-//! so that one that hangs, even in a call that blocks, delays no other.
+//! Runs the checks: a thread with a runtime keeps the time, and each check has a thread for itself while it runs, so that
+//! one that hangs, even in a call that blocks, delays no other. None of a pool: that has an end, and panics where the system
+//! refuses a thread.
 
 use std::any::Any;
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::thread;
 use std::time::Duration;
 
 use tokio::runtime::{Builder, Handle, Runtime};
-use tokio::sync::{Notify, mpsc, watch};
-use tokio::task::{JoinError, JoinHandle, JoinSet, spawn_blocking};
+use tokio::sync::oneshot::error::TryRecvError;
+use tokio::sync::{Notify, mpsc, oneshot, watch};
+use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
 use super::board::{Board, Record};
@@ -50,9 +54,7 @@ impl Runner {
         let runtime =
             Builder::new_current_thread().enable_io().enable_time().thread_name(CHECK_THREAD).build()?;
         let (jobs, incoming) = mpsc::unbounded_channel();
-        std::thread::Builder::new()
-            .name("telemetry-health".to_owned())
-            .spawn(move || run(runtime, incoming))?;
+        thread::Builder::new().name("telemetry-health".to_owned()).spawn(move || run(runtime, incoming))?;
         Ok(Self { jobs })
     }
 
@@ -82,7 +84,8 @@ fn run(runtime: Runtime, mut jobs: mpsc::UnboundedReceiver<Job>) {
     }
 }
 
-type Running = JoinHandle<Option<Result<(), CheckFailure>>>;
+/// What a check's thread sends as it ends: the result, `None` where it was interrupted, or the panic.
+type Running = oneshot::Receiver<thread::Result<Option<Result<(), CheckFailure>>>>;
 
 impl Job {
     async fn repeat(self, mut stopping: watch::Receiver<()>) {
@@ -105,7 +108,7 @@ impl Job {
             self.board.checked(&self.record, result, self.board.now().saturating_sub(started));
         }
         if let Some(hanging) = hanging {
-            let _: Result<_, JoinError> = hanging.await;
+            let _ = hanging.await; // the thread is over, whatever it says
         }
     }
 
@@ -116,30 +119,42 @@ impl Job {
         hanging: &mut Option<Running>,
         stopping: &watch::Receiver<()>,
     ) -> Option<Result<(), CheckFailure>> {
-        if hanging.as_ref().is_some_and(|running| !running.is_finished()) {
-            return Some(Err(CheckFailure::new(
-                "the check before has not ended yet: it blocks its thread, as a silent name server does",
-            )));
-        }
-        if let Some(ended) = hanging.take()
-            && let Err(error) = ended.await
-        {
-            return Some(Err(panicked(error)));
+        match hanging.as_mut().map(Running::try_recv) {
+            Some(Err(TryRecvError::Empty)) => {
+                return Some(Err(CheckFailure::new(
+                    "the check before has not ended yet: it blocks its thread, as a silent name server does",
+                )));
+            }
+            Some(Ok(Err(panic))) => {
+                *hanging = None;
+                return Some(Err(panicked(&*panic)));
+            }
+            _ => *hanging = None,
         }
         let (ask, limit, runtime) = (Arc::clone(&self.ask), self.timeout, Handle::current());
         let mut stopping = stopping.clone();
         let late = move || Err(CheckFailure::new(format_args!("no answer within {limit:?}")));
-        let mut running = spawn_blocking(move || {
+        let check = move || {
             runtime.block_on(async {
                 tokio::select! {
                     result = timeout(limit, ask.ask()) => Some(result.unwrap_or_else(|_| late())),
                     () = stopped(&mut stopping) => None,
                 }
             })
+        };
+        let (end, mut running) = oneshot::channel();
+        let thread = thread::Builder::new().name(CHECK_THREAD.to_owned()).spawn(move || {
+            let _ = end.send(catch_unwind(AssertUnwindSafe(check))); // nobody waits for one that is left behind
         });
+        if let Err(error) = thread {
+            return Some(Err(CheckFailure::new(format_args!(
+                "no thread for the check can be started: {error}"
+            ))));
+        }
         match timeout(limit + GRACE, &mut running).await {
-            Ok(Ok(result)) => result,
-            Ok(Err(error)) => Some(Err(panicked(error))),
+            Ok(Ok(Ok(result))) => result,
+            Ok(Ok(Err(panic))) => Some(Err(panicked(&*panic))),
+            Ok(Err(_)) => Some(Err(CheckFailure::new("the check's thread ended without a word"))),
             Err(_) => {
                 *hanging = Some(running);
                 Some(late())
@@ -158,9 +173,7 @@ async fn stopped(stopping: &mut watch::Receiver<()>) {
     while stopping.changed().await.is_ok() {}
 }
 
-fn panicked(error: JoinError) -> CheckFailure {
-    let Ok(payload) = error.try_into_panic() else { return CheckFailure::new("the check was cancelled") };
-    let payload: &(dyn Any + Send) = &*payload;
+fn panicked(payload: &(dyn Any + Send)) -> CheckFailure {
     let text = payload.downcast_ref::<&str>().copied();
     let text = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
     CheckFailure::new(format_args!("the check panicked: {}", text.unwrap_or("with no text")))
