@@ -3,6 +3,7 @@
 #
 #     benches/report.sh              five rounds, some eight minutes on two cores once it is built
 #     ROUNDS=1 benches/report.sh     a quick look
+#     benches/report.sh --test       every bench runs each measurement once, unoptimized: it still works, no more is said
 #
 # Ours and its peer stand side by side in a round, and a line of the table is the round with the median ratio: a
 # neighbour that is busy for a while spoils a round, not the table.
@@ -10,6 +11,9 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 BENCHES=(recording scrape alerts start logs orders hung_collector)
+if [ "${1:-}" = --test ]; then
+    exec cargo test --locked "${BENCHES[@]/#/--bench=}"
+fi
 ROUNDS=${ROUNDS:-5}
 TARGET=$(realpath -m "${CARGO_TARGET_DIR:-target}")
 # Criterion's lines, and what a service of a bench says.

@@ -1,4 +1,4 @@
 #!/usr/bin/env bash
 # Every bench runs, each measurement once and unoptimized: what they measure, benches/report.sh says.
 . scripts/lib.sh
-cargo test --benches --locked
+benches/report.sh --test
