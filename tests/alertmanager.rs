@@ -23,7 +23,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use alertmanager::{ALERTMANAGER, Program, program};
+use alertmanager::{ALERTMANAGER, PEER_TIMEOUT, Program, program};
 use alerts::{Critical, Warning, direct, state};
 use fake::{Act, Arrival, Fake, Reply};
 use jiff::Timestamp;
@@ -245,12 +245,12 @@ fn exported(settings: &AlertSettings, webhook: &str) -> String {
     out
 }
 
-fn settings(channels: &str) -> AlertSettings {
+fn settings(channels: &str, resend_seconds: &str) -> AlertSettings {
     let sources = Sources::empty()
         .folder(std::env::temp_dir())
         .variable("SA_ALERTS__CHANNELS", channels)
         .variable("SA_ALERTS__ALERTMANAGER__URLS", "http://127.0.0.1:9093")
-        .variable("SA_ALERTS__ALERTMANAGER__RESEND_INTERVAL_SECONDS", "2");
+        .variable("SA_ALERTS__ALERTMANAGER__RESEND_INTERVAL_SECONDS", resend_seconds);
     Settings::load(&sources).unwrap().settings.alerts
 }
 
@@ -280,7 +280,12 @@ fn two_instances_and_a_cluster_of_two_tell_people_once() {
     let Some(program) = program(ALERTMANAGER) else { return };
     let webhook = Fake::start(Notes);
     let folder = tempfile::tempdir().unwrap();
-    let config = exported(&settings("log,alertmanager"), &webhook.base_url());
+    // A round of the group has to outlast the wait of the cluster's second by far: were they as long as each other, the
+    // first's next round could begin while the second ends the one before, and both would tell people.
+    let resend = PEER_TIMEOUT.as_secs() * 4 / 3;
+    let round = Duration::from_secs(resend * 3 / 2);
+    let resend = resend.to_string();
+    let config = exported(&settings("log,alertmanager", &resend), &webhook.base_url());
     let (first, second) = (free_port(), free_port());
     let a = Program::alertmanager(&program, &folder.path().join("a"), &config, first, None);
     let b = Program::alertmanager(&program, &folder.path().join("b"), &config, second, Some(first));
@@ -291,7 +296,7 @@ fn two_instances_and_a_cluster_of_two_tell_people_once() {
     let common = [
         ("SA_ALERTS__CHANNELS", "log,alertmanager"),
         ("SA_ALERTS__ALERTMANAGER__URLS", urls.as_str()),
-        ("SA_ALERTS__ALERTMANAGER__RESEND_INTERVAL_SECONDS", "2"),
+        ("SA_ALERTS__ALERTMANAGER__RESEND_INTERVAL_SECONDS", resend.as_str()),
     ];
     let other_port = free_port().to_string();
     let one = instances.start(&common);
@@ -301,14 +306,15 @@ fn two_instances_and_a_cluster_of_two_tell_people_once() {
 
     eventually("a message", || (!webhook.arrivals().is_empty()).then_some(()));
     // Long enough for the second of the cluster to tell people too, were it to, and for another round of the group.
-    std::thread::sleep(Duration::from_secs(12));
+    let all_told = round + PEER_TIMEOUT + Duration::from_secs(3);
+    std::thread::sleep(all_told);
     assert_eq!(told(&webhook), ["/critical firing 1"], "{}", log_of(&folder));
     let body: Value = serde_json::from_str(&webhook.arrivals()[0].body).unwrap();
     assert_eq!(body["alerts"][0]["annotations"]["message"], "VIX > 35");
 
     fs::write(instances.folder().join("calm"), "").unwrap();
     eventually("the end", || (webhook.arrivals().len() > 1).then_some(()));
-    std::thread::sleep(Duration::from_secs(8));
+    std::thread::sleep(all_told);
     assert_eq!(told(&webhook), ["/critical firing 1", "/critical resolved 1"], "{}", log_of(&folder));
     one.finish();
     two.finish();
@@ -325,7 +331,7 @@ async fn where_the_engine_pages_only_what_a_second_pair_of_eyes_sees_is_told() {
     let Some(program) = program(ALERTMANAGER) else { return };
     let webhook = Fake::start(Notes);
     let folder = tempfile::tempdir().unwrap();
-    let config = exported(&settings("log"), &webhook.base_url());
+    let config = exported(&settings("log", "2"), &webhook.base_url());
     let running = Program::alertmanager(&program, &folder.path().join("a"), &config, free_port(), None);
     tokio::task::block_in_place(|| running.wait(1));
 

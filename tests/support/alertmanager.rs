@@ -41,6 +41,9 @@ pub(crate) fn program(names: &[&str]) -> Option<PathBuf> {
 /// Alertmanager, as upstream and as Debian call it.
 pub(crate) const ALERTMANAGER: &[&str] = &["alertmanager", "prometheus-alertmanager"];
 
+/// So long the second of a cluster waits for the first to tell people and to say so.
+pub(crate) const PEER_TIMEOUT: Duration = Duration::from_secs(6);
+
 impl Program {
     /// An Alertmanager, with the address of another of its cluster.
     pub(crate) fn alertmanager(
@@ -61,11 +64,8 @@ impl Program {
             .arg(format!("--web.listen-address=127.0.0.1:{port}"))
             .arg(format!("--cluster.listen-address=127.0.0.1:{cluster}"))
             .arg(format!("--cluster.advertise-address=127.0.0.1:{cluster}"))
-            .args([
-                "--cluster.peer-timeout=3s",
-                "--cluster.settle-timeout=5s",
-                "--cluster.pushpull-interval=2s",
-            ])
+            .arg(format!("--cluster.peer-timeout={}s", PEER_TIMEOUT.as_secs()))
+            .args(["--cluster.settle-timeout=60s", "--cluster.pushpull-interval=2s"])
             .stdout(Stdio::null())
             .stderr(log);
         if let Some(peer) = peer {
