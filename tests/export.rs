@@ -3,13 +3,11 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use trading_telemetry::alerts::export::{Secrets, alertmanager, prometheus_rules, promtool_tests};
 use trading_telemetry::alerts::rule::RuleSet;
 use trading_telemetry::settings::{AlertSettings, Settings, Sources};
 
-const CHECKS: Duration = Duration::from_mins(1);
 const SLACK: &str = "https://hooks.slack.com/services/T0/B0/s3cret";
 const TELEGRAM: &str = "123456:s3cret-token";
 
@@ -21,10 +19,10 @@ fn committed(path: &str) -> String {
     fs::read_to_string(root(path)).unwrap_or_default()
 }
 
-fn settings(variables: &[(&str, &str)]) -> AlertSettings {
+fn settings(variables: &[(&str, &str)]) -> Settings {
     let sources = Sources::empty().folder(std::env::temp_dir());
     let sources = variables.iter().fold(sources, |sources, (name, value)| sources.variable(*name, *value));
-    Settings::load(&sources).unwrap().settings.alerts
+    Settings::load(&sources).unwrap().settings
 }
 
 fn rules(text: &str) -> RuleSet {
@@ -35,7 +33,7 @@ fn rules(text: &str) -> RuleSet {
 fn the_committed_files_are_those_that_export_writes() {
     let rules = RuleSet::built_in();
     let stale = "is stale: run `cargo run --features cli -- export`";
-    let (path, text) = ("config/rules/trading-telemetry.yml", prometheus_rules(&rules, CHECKS));
+    let (path, text) = ("config/rules/trading-telemetry.yml", prometheus_rules(&rules, &Settings::default()));
     assert!(committed(path) == text, "{path} {stale}");
     let (path, text) =
         ("config/alertmanager.yml", alertmanager(&rules, &AlertSettings::default(), Secrets::Files));
@@ -86,7 +84,7 @@ rules:
     critical: -5
 "#,
         ),
-        CHECKS,
+        &Settings::default(),
     );
     for line in [
         "      - record: trading_rule:queue_20depth",
@@ -113,7 +111,7 @@ fn only_a_filled_export_holds_secrets_and_only_of_whom_is_configured() {
     let variables =
         [("SLACK_WEBHOOK_URL", SLACK), ("TELEGRAM_BOT_TOKEN", TELEGRAM), ("TELEGRAM_CHAT_ID", "-42")];
     let rules = RuleSet::built_in();
-    let all = settings(&variables);
+    let all = settings(&variables).alerts;
     let public = alertmanager(&rules, &all, Secrets::Files);
     assert!(!public.contains("s3cret"), "{public}");
     assert!(public.contains("api_url_file: ") && public.contains("bot_token: \"filled-in-by-export\""));
@@ -123,21 +121,41 @@ fn only_a_filled_export_holds_secrets_and_only_of_whom_is_configured() {
         "{filled}"
     );
     assert!(!filled.contains("_file:") && !filled.contains("filled-in-by-export"));
-    let slack_alone = alertmanager(&rules, &settings(&variables[..1]), Secrets::FilledIn);
+    let slack_alone = alertmanager(&rules, &settings(&variables[..1]).alerts, Secrets::FilledIn);
     assert!(slack_alone.contains(SLACK) && !slack_alone.contains("telegram_configs"), "{slack_alone}");
 }
 
 #[test]
 fn who_pages_is_turned_round_by_the_channels() {
     let rules = RuleSet::built_in();
-    let engine = alertmanager(&rules, &settings(&[]), Secrets::Files);
+    let engine = alertmanager(&rules, &settings(&[]).alerts, Secrets::Files);
     let silent = "- receiver: nobody\n      matchers: ['origin=\"engine\"']";
     let copies = "- receiver: nobody\n      matchers: ['evaluator=\"prometheus\"']";
     assert!(engine.contains(silent) && engine.contains(copies), "{engine}");
     let urls = ("SA_ALERTS__ALERTMANAGER__URLS", "http://127.0.0.1:9093");
-    let turned =
-        alertmanager(&rules, &settings(&[("SA_ALERTS__CHANNELS", "log,alertmanager"), urls]), Secrets::Files);
+    let turned = alertmanager(
+        &rules,
+        &settings(&[("SA_ALERTS__CHANNELS", "log,alertmanager"), urls]).alerts,
+        Secrets::Files,
+    );
     assert!(!turned.contains(silent) && turned.contains(copies), "{turned}");
     let group_by = turned.lines().find(|line| line.contains("group_by")).unwrap();
     assert!(!group_by.contains("severity") && group_by.contains("component"), "{group_by}");
+}
+
+#[test]
+fn a_slow_engine_is_not_taken_for_a_stuck_one() {
+    let of = |interval| {
+        let settings = settings(&[("SA_ALERTS__EVALUATION_INTERVAL_SECONDS", interval)]);
+        let text = prometheus_rules(&RuleSet::built_in(), &settings);
+        let rule = text.split("      - alert: ").find(|rule| rule.starts_with("engine_stuck")).unwrap();
+        rule.to_owned()
+    };
+    assert_eq!(of("90"), of("1"), "it evaluates twice within the three minutes");
+    let slow = of("600");
+    for part in ["changes(trading_alert_evaluation_duration_seconds[1200s])", "duration_seconds[1200s]) > 3"]
+    {
+        assert!(slow.contains(part), "{slow}");
+    }
+    assert!(slow.contains("for: 600s") && !slow.contains("[3m]"), "{slow}");
 }

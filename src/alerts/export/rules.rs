@@ -8,6 +8,7 @@ use super::yaml::{block, duration, quoted};
 use super::{label_name, promql};
 use crate::alerts::event::AlertSeverity;
 use crate::alerts::rule::{Fill, Level, MissingPolicy, Rule, RuleSet, Template};
+use crate::settings::Settings;
 
 const HEAD: &str = "\
 # The alert rules as Prometheus evaluates them. Written by `trading-telemetry export`; change the rules of the engine
@@ -19,18 +20,19 @@ groups:
 ";
 
 /// The rule file for Prometheus: hysteresis, times, missing data and restarts as in the engine, and rules on what the
-/// engine cannot see of itself. `check_interval` is `monitoring.health_check_interval_seconds`.
-pub fn prometheus_rules(rules: &RuleSet, check_interval: Duration) -> String {
+/// engine cannot see of itself. Of the settings it needs how often a service checks its health and evaluates its rules.
+pub fn prometheus_rules(rules: &RuleSet, settings: &Settings) -> String {
     let mut out = String::from(HEAD);
     out.push_str("  - name: trading-telemetry\n    rules:\n");
     for rule in rules.iter() {
-        of_rule(&mut out, rule, check_interval);
+        of_rule(&mut out, rule, settings.monitoring.health_check_interval);
     }
     out.push_str("\n  - name: trading-telemetry-watch\n    rules:\n");
     for watch in WATCHES {
         let _ = writeln!(out, "      - alert: {}", watch.name);
-        block(&mut out, 8, "expr", watch.expression);
-        times(&mut out, watch.hold, watch.keep_firing);
+        let (expression, hold) = watch.at(settings.alerts.evaluation_interval);
+        block(&mut out, 8, "expr", &expression);
+        times(&mut out, hold, watch.keep_firing);
         let _ = writeln!(out, "        labels: {{severity: {}, origin: prometheus}}", watch.severity);
         annotations(&mut out, watch.title, watch.message, None);
     }

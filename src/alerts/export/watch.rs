@@ -1,7 +1,9 @@
 //! What only a second pair of eyes can see: that the first one is closed.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
+use super::yaml::duration;
 use crate::alerts::event::AlertSeverity::{self, Critical, Warning};
 
 /// A rule on what watches.
@@ -17,6 +19,22 @@ pub(super) struct Watch {
 
 const fn seconds(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
+}
+
+/// Within this time, which stands in its expression, an engine that is well evaluates its rules more than once.
+const STUCK: (&str, Duration) = ("[3m]", seconds(180));
+
+impl Watch {
+    /// Its expression and its hold, where the engine evaluates its rules every `interval`. The hold spares a process that
+    /// has only just begun: it shows its first evaluation until the second.
+    pub(super) fn at(&self, interval: Duration) -> (Cow<'static, str>, Duration) {
+        let (range, window) = STUCK;
+        let slow = interval * 2;
+        if slow <= window || !self.expression.contains(range) {
+            return (self.expression.into(), self.hold);
+        }
+        (self.expression.replace(range, &format!("[{}]", duration(slow))).into(), self.hold.max(interval))
+    }
 }
 
 pub(super) const WATCHES: &[Watch] = &[

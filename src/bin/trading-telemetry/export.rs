@@ -74,9 +74,8 @@ fn files(args: &Args, sources: &SourceArgs) -> Result<Vec<File>, Failure> {
     let settings = sources.load()?.settings;
     let rules = rules(&settings.alerts.rules_file)?;
     let file = |name: &str, text, is_secret| File { path: args.directory.join(name), text, is_secret };
-    let interval = settings.monitoring.health_check_interval;
     let mut files = vec![
-        file("rules/trading-telemetry.yml", prometheus_rules(&rules, interval), false),
+        file("rules/trading-telemetry.yml", prometheus_rules(&rules, &settings), false),
         file("alertmanager.yml", alertmanager(&rules, &settings.alerts, Secrets::Files), false),
     ];
     let vectors = vectors(&args.vectors)?;
