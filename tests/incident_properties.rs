@@ -195,6 +195,40 @@ impl Reader {
     }
 }
 
+#[test]
+fn a_value_that_is_told_takes_no_silence_over_from_another_incident() {
+    for rule in rules() {
+        let mut run = Run::new(&rule, NEVER_FLAPPING);
+        run.step(
+            &Input {
+                after: 0,
+                reading: Kind::Value(0.0),
+                reported: false,
+                excused: false,
+                told_elsewhere: true,
+                hours: 0,
+                jump: 0,
+            },
+            false,
+        );
+        run.step(
+            &Input {
+                after: 0,
+                reading: Kind::Old(2.5, 30),
+                reported: false,
+                excused: false,
+                told_elsewhere: true,
+                hours: 0,
+                jump: 0,
+            },
+            false,
+        );
+        let before = run.state.severity();
+        assert_eq!(run.value(10, f64::NAN), [], "{rule:?}");
+        assert_eq!(run.state.severity(), before);
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(100))]
 

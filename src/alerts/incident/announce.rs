@@ -16,7 +16,8 @@ impl State {
         told: &mut Vec<Transition>,
     ) {
         let is_told_elsewhere = self.is_told_elsewhere(rule, observation, now);
-        let target = self.target(rule, is_told_elsewhere);
+        let tells_of_silence = self.tells_of_missing() || !is_told_elsewhere;
+        let target = self.target(rule, tells_of_silence);
         let reason = self.missing.map(|mark| mark.reason);
         if let Some(incident) = &mut self.incident {
             incident.observe(rule, value);
@@ -49,6 +50,10 @@ impl State {
         }
         if begins {
             told.push(incident.tell(EventKind::Flapping, reason, now));
+        }
+        if !tells_of_silence {
+            // The message spoke of it beside its value; the severity is not of it.
+            incident.told_missing = None;
         }
         if kind != EventKind::Resolved || self.flapping.is_flapping() {
             self.incident = Some(incident);

@@ -305,12 +305,10 @@ impl State {
         rule.missing.policy == MissingPolicy::Resolve && self.missing.is_some()
     }
 
-    /// The severity that the series has for its rule: of its levels, or of its silence.
-    fn target(&self, rule: &Rule, is_told_elsewhere: bool) -> Option<AlertSeverity> {
-        let of_silence = self
-            .missing
-            .filter(|_| rule.missing.policy == MissingPolicy::Alert)
-            .filter(|_| self.tells_of_missing() || !is_told_elsewhere);
+    /// The severity that the series has for its rule: of its levels, or of its silence where it tells of that itself.
+    fn target(&self, rule: &Rule, tells_of_silence: bool) -> Option<AlertSeverity> {
+        let of_silence =
+            self.missing.filter(|_| rule.missing.policy == MissingPolicy::Alert && tells_of_silence);
         self.levels.severity().max(of_silence.map(|_| rule.missing.severity))
     }
 
