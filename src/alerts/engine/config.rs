@@ -10,7 +10,6 @@ use super::Components;
 use crate::alerts::channels::{Alertmanager, Channel, ChannelError, HttpSettings, Outcome, Slack, Telegram};
 use crate::alerts::delivery::{DeliverySettings, Pace, Routes, test_event};
 use crate::alerts::evaluation::Tuning;
-use crate::alerts::incident::Limits;
 use crate::alerts::message::{Notice, Origin};
 use crate::alerts::rule::{RuleErrors, RuleSet};
 use crate::clock::{Clock, SystemClock};
@@ -46,18 +45,9 @@ impl Policy {
         settings: &Settings,
         components: Components,
     ) -> Result<Self, RuleErrors> {
-        let alerts = &settings.alerts;
         Ok(Self {
-            rules: RuleSet::load_with(file, &alerts.reminders).into_result()?,
-            tuning: Tuning {
-                limits: Limits {
-                    flapping_changes: alerts.flapping.changes as usize,
-                    flapping_window: alerts.flapping.window,
-                    ..Limits::default()
-                },
-                duplicates: alerts.dedup_window,
-                interval: settings.monitoring.health_check_interval,
-            },
+            rules: RuleSet::load_with(file, &settings.alerts.reminders).into_result()?,
+            tuning: Tuning::new(settings),
             health: settings.health.clone(),
             components,
         })

@@ -1,10 +1,11 @@
 //! Between a caller, who must not wait, and the engine: direct alerts that it has not taken yet.
 
 use std::collections::VecDeque;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
 use crate::alerts::direct::DirectAlert;
 use crate::alerts::event::AlertSeverity;
+use crate::lock::lock;
 use crate::told::Told;
 
 /// How many direct alerts may wait for the engine, which takes them within microseconds on an idle machine.
@@ -29,7 +30,7 @@ impl Inbox {
     /// Takes an alert in. Where there is no room the oldest of the mildest goes; a critical one never for anything less,
     /// and not for one like it either.
     pub(super) fn push(&self, alert: DirectAlert) {
-        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut waiting = lock(&self.waiting);
         if waiting.alerts.iter().map(VecDeque::len).sum::<usize>() >= WAITING {
             let at_most = (alert.severity as usize).min(AlertSeverity::Warning as usize);
             let dropped = waiting.alerts[..=at_most].iter_mut().find_map(VecDeque::pop_front);
@@ -47,7 +48,7 @@ impl Inbox {
     /// Everything that waits, in the order of its arrival, and an alert about what there was no room for.
     pub(super) fn take(&self) -> Vec<DirectAlert> {
         let waiting = {
-            let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut waiting = lock(&self.waiting);
             let arrived = waiting.arrived;
             std::mem::replace(&mut *waiting, Waiting { arrived, ..Waiting::default() })
         };

@@ -38,6 +38,7 @@ use super::incident::{Hours, Limits, Now, Transition};
 use super::message::in_words_unless_finite;
 use super::rule::{Rule, RuleSet};
 use super::silence::Silences;
+use crate::settings::Settings;
 use join::Waiting;
 use series::Metric;
 
@@ -82,13 +83,25 @@ pub struct Tuning {
     pub interval: Duration,
 }
 
+impl Tuning {
+    /// What the settings say.
+    pub fn new(settings: &Settings) -> Self {
+        let alerts = &settings.alerts;
+        Self {
+            limits: Limits {
+                flapping_changes: alerts.flapping.changes as usize,
+                flapping_window: alerts.flapping.window,
+                ..Limits::default()
+            },
+            duplicates: alerts.dedup_window,
+            interval: settings.monitoring.health_check_interval,
+        }
+    }
+}
+
 impl Default for Tuning {
     fn default() -> Self {
-        Self {
-            limits: Limits::default(),
-            duplicates: Duration::from_mins(5),
-            interval: Duration::from_mins(1),
-        }
+        Self::new(&Settings::default())
     }
 }
 

@@ -12,7 +12,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 use trading_telemetry::alerts::evaluation::{Evaluator, Measured, Moment, Recorded, Sample, Scope, Tuning};
 use trading_telemetry::alerts::event::{AlertSeverity, Event, EventKind, Reason};
-use trading_telemetry::alerts::incident::{Hours, Limits};
+use trading_telemetry::alerts::incident::Hours;
 use trading_telemetry::alerts::rule::{RuleSet, Sampling};
 use trading_telemetry::settings::{ChannelKind, Route, Settings};
 
@@ -65,19 +65,9 @@ pub(crate) fn run(args: &Args, sources: &SourceArgs, output: &Output) -> Result<
 }
 
 fn simulate(rules: &RuleSet, settings: &Settings, data: &Data) -> Vec<Event> {
-    let alerts = &settings.alerts;
-    let tuning = Tuning {
-        limits: Limits {
-            flapping_changes: alerts.flapping.changes as usize,
-            flapping_window: alerts.flapping.window,
-            ..Limits::default()
-        },
-        duplicates: alerts.dedup_window,
-        interval: settings.monitoring.health_check_interval,
-    };
     let Some(first) = data.rows.first().map(|row| row.at) else { return Vec::new() };
     let mut clock = Clock { first, open_since: None, settings };
-    let (mut evaluator, _) = Evaluator::new(rules, tuning, 0, clock.at(first), Vec::new());
+    let (mut evaluator, _) = Evaluator::new(rules, Tuning::new(settings), 0, clock.at(first), Vec::new());
     let counters = |series: &Series| {
         rules.iter().any(|rule| {
             rule.metric == series.metric && matches!(rule.sampling, Sampling::Increase(_) | Sampling::Rate(_))
@@ -96,7 +86,7 @@ fn simulate(rules: &RuleSet, settings: &Settings, data: &Data) -> Vec<Event> {
             }
         }
         let next = data.rows.get(index + 1).map_or(row.at, |next| next.at);
-        for at in steps(row.at, next, alerts.evaluation_interval) {
+        for at in steps(row.at, next, settings.alerts.evaluation_interval) {
             let moment = clock.at(at);
             let mut pass = evaluator.begin(moment, Scope::All);
             for ((series, last), counter) in data.series.iter().zip(&last).zip(&counters) {
