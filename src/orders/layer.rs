@@ -233,34 +233,11 @@ impl Visit for Fields {
 #[cfg(test)]
 mod tests {
     use opentelemetry::trace::Tracer;
-    use opentelemetry_sdk::error::OTelSdkResult;
-    use opentelemetry_sdk::trace::{SdkTracerProvider, SpanData, SpanExporter};
-    use std::sync::Mutex;
-    use tracing_subscriber::layer::SubscriberExt;
-    use tracing_subscriber::registry;
+    use opentelemetry_sdk::trace::SpanData;
 
     use super::*;
     use crate::orders::Order;
-
-    #[derive(Clone, Debug, Default)]
-    struct Exported(Arc<Mutex<Vec<SpanData>>>);
-
-    impl SpanExporter for Exported {
-        async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
-            self.0.lock().unwrap().extend(batch);
-            Ok(())
-        }
-    }
-
-    fn traced(work: impl FnOnce(&OrderTracerProvider)) -> Vec<SpanData> {
-        let exported = Exported::default();
-        let sdk = SdkTracerProvider::builder().with_simple_exporter(exported.clone()).build();
-        let provider = OrderTracerProvider(sdk);
-        let subscriber = registry().with(layer(&provider));
-        tracing::subscriber::with_default(subscriber, || work(&provider));
-        let mut exported = exported.0.lock().unwrap();
-        std::mem::take(&mut *exported)
-    }
+    use crate::orders::exported::spans_of;
 
     fn attribute<'a>(spans: &'a [SpanData], name: &str, key: &str) -> Vec<&'a str> {
         let span = spans.iter().find(|span| span.name == name).expect("the span was exported");
@@ -285,7 +262,7 @@ mod tests {
 
     #[test]
     fn everything_inside_an_order_span_carries_it_once() {
-        let spans = traced(|provider| {
+        let spans = spans_of(|provider| {
             let order = Order::new("abc123").symbol("AAPL").strategy("Swing").span("submit_order").entered();
             assert_eq!(current(), Some(("abc123".into(), true)));
             tracing::info_span!("risk_check").in_scope(|| {
@@ -310,7 +287,7 @@ mod tests {
 
     #[test]
     fn any_span_with_an_order_id_is_an_order_span() {
-        let spans = traced(|_| {
+        let spans = spans_of(|_| {
             let id = 17;
             let outer = tracing::trace_span!("mine", order_id = %id).entered();
             assert_eq!(current(), Some(("17".into(), true)));
@@ -323,7 +300,7 @@ mod tests {
 
     #[test]
     fn an_id_that_becomes_known_later_is_carried_from_then_on() {
-        let spans = traced(|_| {
+        let spans = spans_of(|_| {
             let span = tracing::info_span!("late", order_id = tracing::field::Empty);
             span.in_scope(|| assert_eq!(current(), None));
             span.record("order_id", "abc");
@@ -340,7 +317,7 @@ mod tests {
     #[test]
     fn an_id_that_becomes_known_inside_its_span_is_carried_at_once() {
         use tracing::field::Empty;
-        let spans = traced(|_| {
+        let spans = spans_of(|_| {
             let outer = tracing::info_span!("outer", order_id = "parent").entered();
             let span =
                 tracing::info_span!("late", order_id = Empty, symbol = "AAPL", strategy = Empty).entered();
@@ -360,7 +337,7 @@ mod tests {
 
     #[test]
     fn an_explicit_parent_hands_its_order_down() {
-        let spans = traced(|_| {
+        let spans = spans_of(|_| {
             let order = Order::new("abc").span("parent");
             let child = tracing::info_span!(parent: &order, "child");
             let nested = tracing::info_span!(parent: &order, "nested", order_id = "leg-2");
@@ -373,7 +350,7 @@ mod tests {
 
     #[test]
     fn another_thread_carries_the_order_with_the_span() {
-        let spans = traced(|_| {
+        let spans = spans_of(|_| {
             let order = Order::new("abc").span("spawned");
             let dispatch = tracing::dispatcher::get_default(Clone::clone);
             std::thread::spawn(move || {
@@ -389,7 +366,7 @@ mod tests {
 
     #[test]
     fn an_error_inside_a_span_is_the_spans_error() {
-        let spans = traced(|_| {
+        let spans = spans_of(|_| {
             tracing::info_span!("failing").in_scope(|| tracing::error!("broker_gone"));
             tracing::info_span!("fine").in_scope(|| tracing::warn!("slow"));
         });

@@ -1,5 +1,7 @@
 //! Orders: the identity that everything about an order carries, within a process and across processes.
 
+#[cfg(test)]
+mod exported;
 mod identity;
 mod layer;
 mod propagation;

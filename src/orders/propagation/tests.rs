@@ -1,37 +1,20 @@
 use std::collections::{BTreeMap, HashMap};
 use std::convert::Infallible;
 use std::future::{Ready, ready};
-use std::sync::{Arc, Mutex};
 
 use http::{HeaderMap, HeaderValue, Request};
 use opentelemetry::baggage::{Baggage, BaggageExt};
 use opentelemetry::trace::TracerProvider as _;
 use opentelemetry::trace::{SpanKind, TraceContextExt, Tracer};
-use opentelemetry_sdk::error::OTelSdkResult;
-use opentelemetry_sdk::trace::{SdkTracerProvider, SpanData, SpanExporter};
+use opentelemetry_sdk::trace::{SdkTracerProvider, SpanData};
 use proptest::prelude::*;
-use tracing_subscriber::layer::SubscriberExt;
 
 use super::*;
-use crate::orders::{Identity, Order, OrderTracerProvider, layer};
+use crate::orders::exported::spans_of;
+use crate::orders::{Identity, Order};
 
-#[derive(Clone, Debug, Default)]
-struct Exported(Arc<Mutex<Vec<SpanData>>>);
-
-impl SpanExporter for Exported {
-    async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
-        self.0.lock().unwrap().extend(batch);
-        Ok(())
-    }
-}
-
-/// Does `work` as a process of its own would, and returns its spans.
 fn process(work: impl FnOnce()) -> Vec<SpanData> {
-    let exported = Exported::default();
-    let provider =
-        OrderTracerProvider(SdkTracerProvider::builder().with_simple_exporter(exported.clone()).build());
-    tracing::subscriber::with_default(tracing_subscriber::registry().with(layer(&provider)), work);
-    std::mem::take(&mut exported.0.lock().unwrap())
+    spans_of(|_| work())
 }
 
 fn find<'a>(spans: &'a [SpanData], name: &str) -> &'a SpanData {
