@@ -19,15 +19,14 @@ mod process;
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use alertmanager::{ALERTMANAGER, PEER_TIMEOUT, Program, program};
+use alertmanager::{ALERTMANAGER, PEER_TIMEOUT, Program, halted, program};
 use alerts::{Critical, Warning, direct, state};
 use fake::{Act, Arrival, Fake, Reply};
 use jiff::Timestamp;
-use process::{eventually, free_port, service, until_told};
+use process::{eventually, free_port, service};
 use secrecy::SecretString;
 use serde_json::{Value, json};
 use trading_telemetry::alerts::channels::{Alertmanager, Channel, HttpSettings, Outcome};
@@ -268,14 +267,7 @@ fn told(webhook: &Fake) -> Vec<String> {
 #[test]
 fn two_instances_and_a_cluster_of_two_tell_people_once() {
     let instances = service(|| {
-        let telemetry = trading_telemetry::init_telemetry().unwrap();
-        telemetry.audit().kill_switch_on("VIX > 35", [("vix", 38.5.into())]);
-        while !Path::new("calm").exists() {
-            std::thread::sleep(Duration::from_millis(20));
-        }
-        telemetry.audit().kill_switch_off("calm again");
-        until_told();
-        telemetry.shutdown().unwrap();
+        halted();
     });
     let Some(program) = program(ALERTMANAGER) else { return };
     let webhook = Fake::start(Notes);

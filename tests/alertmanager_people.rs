@@ -17,9 +17,9 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use alertmanager::{ALERTMANAGER, Program, program};
+use alertmanager::{ALERTMANAGER, Program, halted, program};
 use fake::{Arrival, Fake, Reply};
-use process::{Service, eventually, free_port, service, until_told};
+use process::{Service, eventually, free_port, service};
 use serde_json::{Value, json};
 use telegram::FakeTelegram;
 use trading_telemetry::alerts::export::{self, Secrets};
@@ -140,18 +140,6 @@ async fn slack_and_telegram_take_what_the_exported_receivers_write() {
     let silent: Vec<_> = telegrams.iter().map(|one| one["disable_notification"] == json!("true")).collect();
     assert_eq!(silent, [false, true, false]);
     assert!(telegrams.iter().all(|one| one["parse_mode"].as_str().unwrap_or_default().is_empty()));
-}
-
-/// In the process of the service: a halt that lasts until the test says so.
-fn halted() {
-    let telemetry = trading_telemetry::init_telemetry().unwrap();
-    telemetry.audit().kill_switch_on("VIX > 35", [("vix", 38.5.into())]);
-    while !Path::new("calm").exists() {
-        std::thread::sleep(Duration::from_millis(20));
-    }
-    telemetry.audit().kill_switch_off("calm again");
-    until_told();
-    telemetry.shutdown().unwrap();
 }
 
 /// The engine, Prometheus with the exported rules and Alertmanager, all of which see one incident, over a SIGKILL of the

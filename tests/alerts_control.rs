@@ -48,6 +48,13 @@ fn shown(port: u16) -> Value {
     serde_json::from_slice(&response.body).unwrap()
 }
 
+/// In the process of the service: from its start to its end as the test says.
+fn obedient() {
+    let telemetry = init_telemetry().unwrap();
+    obey(&telemetry);
+    telemetry.shutdown().unwrap();
+}
+
 /// Does what the test says: `psi 0.15`, `critical Title`.
 fn obey(telemetry: &Telemetry) {
     loop {
@@ -116,9 +123,7 @@ fn every_family_is_on_the_first_scrape_for_every_channel() {
 #[test]
 fn a_silence_from_each_source_mutes_messages_until_it_ends() {
     let service = service(|| {
-        let telemetry = init_telemetry().unwrap();
-        obey(&telemetry);
-        telemetry.shutdown().unwrap();
+        obedient();
     });
     let slack = FakeSlack::start();
     let service = with_slack(service, &slack).variable("SA_MONITORING__BEARER_TOKEN", TOKEN);
@@ -333,9 +338,7 @@ fn a_subscriber_acts_whatever_the_others_do_and_somebody_hears_the_heart() {
 #[test]
 fn what_alerts_shows_is_what_the_manual_says() {
     let service = service(|| {
-        let telemetry = init_telemetry().unwrap();
-        obey(&telemetry);
-        telemetry.shutdown().unwrap();
+        obedient();
     });
     let slack = FakeSlack::start();
     let service = with_slack(service, &slack).variable("SA_MONITORING__BEARER_TOKEN", TOKEN);

@@ -34,6 +34,13 @@ const BEARER: (&str, &str) = ("authorization", "Bearer operators-only");
 /// What was acknowledged, and what is open, reach the disk.
 const COMMITTED: Duration = Duration::from_secs(1);
 
+/// In the process of the service: from its start to its end as the test says.
+fn obedient() {
+    let telemetry = init_telemetry().unwrap();
+    obey(&telemetry);
+    telemetry.shutdown().unwrap();
+}
+
 /// Does what the test says: `psi 0.15`, `critical Title`, `halted Message`, `trip`, `still`.
 fn obey(telemetry: &Telemetry) {
     loop {
@@ -71,9 +78,7 @@ fn until_in_force(service: &Service, ids: &Value) {
 #[test]
 fn a_silence_of_a_call_outlives_a_kill_and_its_end_does_too() {
     let service = service(|| {
-        let telemetry = init_telemetry().unwrap();
-        obey(&telemetry);
-        telemetry.shutdown().unwrap();
+        obedient();
     });
     let slack = FakeSlack::start();
     let service = with_slack(service, &slack).variable("SA_MONITORING__BEARER_TOKEN", TOKEN);
@@ -113,9 +118,7 @@ fn a_silence_of_a_call_outlives_a_kill_and_its_end_does_too() {
 #[test]
 fn the_same_alert_after_a_kill_and_within_its_window_is_counted_and_not_sent_again() {
     let service = service(|| {
-        let telemetry = init_telemetry().unwrap();
-        obey(&telemetry);
-        telemetry.shutdown().unwrap();
+        obedient();
     });
     let slack = FakeSlack::start();
     let service = with_slack(service, &slack).variable("SA_ALERTS__DEDUP_WINDOW_SECONDS", "15");
@@ -150,9 +153,7 @@ fn is_stored(folder: &Path, text: &str) -> bool {
 #[test]
 fn an_alert_that_a_kill_finds_waiting_for_its_incident_goes_out_with_the_next_start_and_once() {
     let service = service(|| {
-        let telemetry = init_telemetry().unwrap();
-        obey(&telemetry);
-        telemetry.shutdown().unwrap();
+        obedient();
     });
     let slack = FakeSlack::start();
     let service = with_slack(service, &slack);
@@ -187,9 +188,7 @@ fn an_alert_that_a_kill_finds_waiting_for_its_incident_goes_out_with_the_next_st
 #[test]
 fn an_incident_whose_reason_is_no_number_outlives_a_kill() {
     let service = service(|| {
-        let telemetry = init_telemetry().unwrap();
-        obey(&telemetry);
-        telemetry.shutdown().unwrap();
+        obedient();
     });
     let slack = FakeSlack::start();
     let service = with_slack(service, &slack);
@@ -210,9 +209,7 @@ fn an_incident_whose_reason_is_no_number_outlives_a_kill() {
 #[test]
 fn that_a_channel_delivers_again_is_told_also_by_the_next_process() {
     let service = service(|| {
-        let telemetry = init_telemetry().unwrap();
-        obey(&telemetry);
-        telemetry.shutdown().unwrap();
+        obedient();
     });
     let (slack, telegram) = (FakeSlack::start(), FakeTelegram::start());
     slack.fake.always(Act::status(403, "invalid_token"));
@@ -236,9 +233,7 @@ fn that_a_channel_delivers_again_is_told_also_by_the_next_process() {
 #[test]
 fn a_silence_of_a_rule_that_does_not_exist_is_refused_over_http_and_told_of_a_file() {
     let service = service(|| {
-        let telemetry = init_telemetry().unwrap();
-        obey(&telemetry);
-        telemetry.shutdown().unwrap();
+        obedient();
     });
     let until = jiff::Timestamp::now() + Duration::from_hours(1);
     let service = service.variable("SA_MONITORING__BEARER_TOKEN", TOKEN).file(

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::process::{eventually, free_port};
+use super::process::{eventually, free_port, until_told};
 
 /// A program that runs; killed when dropped.
 pub(crate) struct Program {
@@ -108,6 +108,18 @@ impl Program {
             (cluster["status"] == "ready" && cluster["peers"].as_array()?.len() == members).then_some(())
         });
     }
+}
+
+/// In the process of the service: a halt that lasts until the test writes `calm` in its folder.
+pub(crate) fn halted() {
+    let telemetry = trading_telemetry::init_telemetry().unwrap();
+    telemetry.audit().kill_switch_on("VIX > 35", [("vix", 38.5.into())]);
+    while !Path::new("calm").exists() {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    telemetry.audit().kill_switch_off("calm again");
+    until_told();
+    telemetry.shutdown().unwrap();
 }
 
 pub(crate) fn get(port: u16, path: &str) -> Option<String> {
