@@ -117,6 +117,7 @@ fn start(sources: &Sources) -> Result<Telemetry, InitError> {
         environment: settings.system.environment.clone(),
         broker: settings.system.broker.clone(),
         clock: Arc::clone(&clock),
+        exported: settings.otlp.target(settings::Signal::Metrics).is_some(),
     };
     let health = HealthConfig::from(&settings);
     let core = Core::new(&service_name, metrics, health).map_err(Kind::OpenTelemetry)?;

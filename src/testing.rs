@@ -192,6 +192,7 @@ impl TestTelemetry {
             environment: settings.environment,
             broker: settings.broker,
             clock: Arc::clone(&clock) as Arc<dyn Clock>,
+            exported: false,
         };
         let interval = Settings::default().monitoring.health_check_interval;
         let health = HealthConfig { health: settings.health, interval };

@@ -7,6 +7,7 @@ use opentelemetry::KeyValue;
 use opentelemetry_sdk::metrics::data::{AggregatedMetrics, Metric, MetricData};
 
 use super::{Format, NameFilter};
+use crate::metrics::HistogramPoint;
 use crate::metrics::catalog::Instrument;
 
 /// A family's type.
@@ -63,6 +64,8 @@ pub(super) struct Family<'a> {
     /// Its row, if it is the catalogue's.
     pub(super) row: Option<&'static Instrument>,
     pub(super) parts: Vec<Part<'a>>,
+    /// The series of a histogram of the catalogue.
+    pub(super) histograms: Vec<HistogramPoint<'a>>,
 }
 
 impl Family<'_> {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use opentelemetry::KeyValue;
 use opentelemetry_sdk::Resource;
-use opentelemetry_sdk::metrics::data::{HistogramDataPoint, MetricData};
+use opentelemetry_sdk::metrics::data::MetricData;
 
 use super::exemplar::write_exemplar;
 use super::exponential::{classic_buckets, is_positive};
@@ -17,8 +17,8 @@ use super::number::{write_count, write_float};
 use super::series::SeriesTable;
 use super::text::escape_help;
 use super::{Format, Selection, catalogue};
-use crate::metrics::catalog::{CATALOG, Instrument, Kind};
-use crate::metrics::{Collected, Exemplars, SeriesExemplars};
+use crate::metrics::catalog::{CATALOG, Instrument};
+use crate::metrics::{Collected, Exemplars, HistogramPoint, SeriesExemplars};
 
 /// Writes scrapes; keeps its buffers, the families' label blocks, and what it has logged, between them.
 #[derive(Debug, Default)]
@@ -55,7 +55,7 @@ impl Renderer {
         }
         if selection.families.shows_the_rest() {
             if names.is_none_or(|names| names.takes("target_info") || names.takes("target")) {
-                write_target_info(&mut out, collected.catalogue.resource(), format);
+                write_target_info(&mut out, collected.catalogue.metrics.resource(), format);
             }
             if let Some(foreign) = &collected.foreign {
                 let families = foreign::families(foreign, &mut self.left_out);
@@ -97,7 +97,9 @@ impl Renderer {
                 reader.part(part, metric);
             }
         }
-        reader.fill_in_zeros();
+        for point in &family.histograms {
+            reader.own(point);
+        }
 
         table.finish();
         if table.is_repeated() {
@@ -142,7 +144,9 @@ impl<'a> Reader<'_, 'a> {
             MetricData::Histogram(data) => {
                 for point in data.data_points() {
                     let sum = self.has_sum(point.bounds().next()).then(|| point.sum().float());
-                    self.readings.histogram(point.count(), sum, |buckets| cumulate(point, buckets));
+                    self.readings.histogram(point.count(), sum, |buckets| {
+                        cumulate(point.bounds().zip(point.bucket_counts()), buckets);
+                    });
                     self.take(part, point.attributes().chain(scope));
                 }
             }
@@ -166,17 +170,15 @@ impl<'a> Reader<'_, 'a> {
         self.family.row.map_or_else(|| first_bound.is_none_or(|bound| bound >= 0.0), Instrument::has_sum)
     }
 
-    /// A label-less histogram of the catalogue that nothing was recorded into: the SDK cannot make it 0.
-    fn fill_in_zeros(&mut self) {
-        let Some(row) = self.family.row else { return };
-        if let Kind::Histogram(bounds) = row.kind
-            && row.labels.is_empty()
-            && self.readings.points.is_empty()
-        {
-            let zeros = bounds.iter().map(|bound| (*bound, 0));
-            self.readings.histogram(0, row.has_sum().then_some(0.0), |buckets| buckets.extend(zeros));
-            self.take(0, std::iter::empty());
-        }
+    /// A histogram of the catalogue.
+    fn own(&mut self, point: &HistogramPoint<'a>) {
+        let HistogramPoint { attributes, bounds, counts, sum } = *point;
+        let sum = self.has_sum(None).then_some(sum);
+        let count = counts.iter().sum();
+        self.readings.histogram(count, sum, |buckets| {
+            cumulate(bounds.iter().copied().zip(counts.iter().copied()), buckets);
+        });
+        self.take(0, attributes.iter());
     }
 }
 
@@ -272,9 +274,9 @@ impl Writer<'_> {
 }
 
 /// Appends the cumulative buckets of a point, without `+Inf`.
-fn cumulate<T>(point: &HistogramDataPoint<T>, buckets: &mut Vec<(f64, u64)>) {
+fn cumulate(counts: impl Iterator<Item = (f64, u64)>, buckets: &mut Vec<(f64, u64)>) {
     let mut total = 0_u64;
-    for (bound, count) in point.bounds().zip(point.bucket_counts()) {
+    for (bound, count) in counts {
         total = total.saturating_add(count);
         if bound.is_finite() {
             buckets.push((bound, total));

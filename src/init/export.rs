@@ -5,7 +5,7 @@ use std::sync::Arc;
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::metrics::data::ResourceMetrics;
 
-use crate::metrics::Readings;
+use crate::metrics::{Catalogue, Readings};
 use crate::otlp::{
     BatchConfig, LogsConfig, MetricsConfig, Otlp, OtlpConfig, OtlpError, Protocol, Sampling, TargetConfig,
     TracesConfig,
@@ -43,8 +43,8 @@ pub(super) fn start(
 }
 
 fn collect(readings: &Readings) -> Vec<ResourceMetrics> {
-    let mut catalogue = ResourceMetrics::default();
-    let catalogue = readings.collect_catalogue(&mut catalogue).ok().map(|()| catalogue);
+    let mut catalogue = Catalogue::default();
+    let catalogue = readings.collect_catalogue(&mut catalogue).ok().map(|()| catalogue.metrics);
     catalogue.into_iter().chain(readings.collect_foreign()).collect()
 }
 

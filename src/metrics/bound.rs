@@ -1,5 +1,5 @@
-//! Bound handles: what a typed group records into. No call here allocates, does I/O or panics; the only lock is the
-//! SDK's own inside one histogram series.
+//! Bound handles: what a typed group records into. No call here allocates, does I/O or panics, and none takes a lock: not
+//! even a histogram, unless OTLP exports the metrics.
 
 use std::sync::Arc;
 
@@ -74,25 +74,29 @@ impl Level {
     }
 }
 
-/// A histogram.
+/// A histogram: its buckets are kept beside the series. The SDK's own, behind a mutex, is recorded into only where OTLP
+/// exports what it holds.
 #[derive(Clone, Debug)]
 pub(crate) struct Distribution {
-    pub(crate) bound: BoundHistogram<f64>,
     pub(crate) series: Arc<Series>,
-    pub(crate) bounds: &'static [f64],
+    pub(crate) exported: Option<BoundHistogram<f64>>,
 }
 
 impl Distribution {
     /// Records the value and says whether it was admitted.
     #[inline]
     pub(crate) fn record(&self, value: f64) -> bool {
+        let Some(buckets) = self.series.buckets() else { return false };
         if !self.series.admits_addend(value) {
             return false;
         }
-        self.bound.record(value);
+        let bucket = buckets.bucket(value);
+        buckets.record(bucket, value);
+        if let Some(exported) = &self.exported {
+            exported.record(value);
+        }
         self.series.touch();
         in_sampled_order(|order, span| {
-            let bucket = self.bounds.partition_point(|bound| *bound < value);
             if let Some(slot) = self.series.slot(bucket) {
                 slot.offer(value, order, span);
             }

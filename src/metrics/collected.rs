@@ -1,21 +1,84 @@
 //! One collection, as a scrape is made of it.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use opentelemetry::KeyValue;
 use opentelemetry_sdk::metrics::data::ResourceMetrics;
 
+use super::buckets::Buckets;
 use super::catalog::Instrument;
 use super::exemplars::Exemplar;
 
 /// Which instruments of the catalogue the service publishes.
 pub(crate) type Published = Arc<dyn Fn(&Instrument) -> bool + Send + Sync>;
 
+/// One collection of the catalogue.
+#[derive(Debug, Default)]
+pub(crate) struct Catalogue {
+    /// Its instruments, under their `otel_name()`. Its resource is what `target_info` shows. A histogram is in it only
+    /// for OTLP: everybody else reads [`Self::histograms`].
+    pub(crate) metrics: ResourceMetrics,
+    pub(crate) histograms: Histograms,
+}
+
+/// The histograms of the catalogue.
+#[derive(Debug, Default)]
+pub(crate) struct Histograms {
+    series: Vec<HistogramSeries>,
+    counts: Vec<u64>,
+}
+
+#[derive(Debug)]
+struct HistogramSeries {
+    row: &'static Instrument,
+    attributes: Arc<[KeyValue]>,
+    bounds: &'static [f64],
+    counts: Range<usize>,
+    sum: f64,
+}
+
+/// One series of a histogram.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct HistogramPoint<'a> {
+    /// Sorted by key.
+    pub(crate) attributes: &'a [KeyValue],
+    pub(crate) bounds: &'static [f64],
+    /// Of each bucket alone, `+Inf` included.
+    pub(crate) counts: &'a [u64],
+    pub(crate) sum: f64,
+}
+
+impl Histograms {
+    pub(crate) fn clear(&mut self) {
+        self.series.clear();
+        self.counts.clear();
+    }
+
+    /// Adds a series.
+    pub(crate) fn read(&mut self, row: &'static Instrument, attributes: Arc<[KeyValue]>, buckets: &Buckets) {
+        let (start, bounds) = (self.counts.len(), buckets.bounds());
+        let counts = start..start + bounds.len() + 1;
+        self.counts.resize(counts.end, 0);
+        let sum = buckets.read(&mut self.counts[start..]);
+        self.series.push(HistogramSeries { row, attributes, bounds, counts, sum });
+    }
+
+    /// The series of an instrument.
+    pub(crate) fn of(&self, row: &Instrument) -> impl Iterator<Item = HistogramPoint<'_>> {
+        self.series.iter().filter(move |series| series.row.name == row.name).map(|series| HistogramPoint {
+            attributes: &series.attributes,
+            bounds: series.bounds,
+            counts: &self.counts[series.counts.clone()],
+            sum: series.sum,
+        })
+    }
+}
+
 /// One collection, ready to be written.
 #[derive(Clone)]
 pub(crate) struct Collected {
-    /// The catalogue's instruments, under their `otel_name()`. Its resource is what `target_info` shows.
-    pub(crate) catalogue: Arc<ResourceMetrics>,
+    pub(crate) catalogue: Arc<Catalogue>,
     /// The service's own instruments.
     pub(crate) foreign: Option<Arc<ResourceMetrics>>,
     pub(crate) published: Published,

@@ -5,7 +5,8 @@
 
 use std::sync::atomic::{AtomicU64, Ordering, fence};
 
-use opentelemetry::trace::{SpanContext, SpanId, TraceId};
+use opentelemetry::Context;
+use opentelemetry::trace::{SpanContext, SpanId, TraceContextExt as _, TraceId};
 
 use crate::orders::Identity;
 
@@ -121,13 +122,23 @@ fn word(bytes: &[u8]) -> u64 {
 /// Calls `keep` where the current context is a sampled order span.
 #[inline]
 pub(crate) fn in_sampled_order(keep: impl FnOnce(&Identity, &SpanContext)) {
-    Identity::with_current(|order, span| {
-        if let (Some(order), Some(span)) = (order, span)
-            && span.is_sampled()
-        {
-            keep(order, span);
+    Context::map_current(|context| {
+        if context.has_active_span() {
+            in_span(context, keep);
         }
     });
+}
+
+/// Out of line, so that a recording outside a span does not pay for its registers.
+#[inline(never)]
+fn in_span(context: &Context, keep: impl FnOnce(&Identity, &SpanContext)) {
+    let span = context.span();
+    let span = span.span_context();
+    if span.is_sampled()
+        && let Some(order) = context.get::<Identity>()
+    {
+        keep(order, span);
+    }
 }
 
 #[cfg(test)]

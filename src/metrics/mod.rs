@@ -1,6 +1,7 @@
 //! The instruments: the catalogue, typed groups and their bound handles, the providers and their readers.
 
 mod bound;
+mod buckets;
 mod caps;
 pub mod catalog;
 mod collected;
@@ -29,9 +30,7 @@ use latch::Waker;
 
 pub(crate) use bound::Distribution;
 pub(crate) use caps::{MAX_FREE_VALUES, MAX_VALUE_BYTES, OTHER};
-#[cfg(test)]
-pub(crate) use collected::NoExemplars;
-pub(crate) use collected::{Collected, Exemplars, SeriesExemplars};
+pub(crate) use collected::{Catalogue, Collected, Exemplars, HistogramPoint, SeriesExemplars};
 pub(crate) use exemplars::Exemplar;
 pub(crate) use foreign::{CALLBACK_THREAD, ForeignProvider};
 pub(crate) use groups::Component;
@@ -40,6 +39,8 @@ pub(crate) use latch::Latched;
 pub(crate) use reading::Readings;
 pub(crate) use registry::Registry;
 pub(crate) use series::Recorded;
+#[cfg(test)]
+pub(crate) use {buckets::Buckets, collected::Histograms, collected::NoExemplars};
 
 const SYSTEM_INFO: &Instrument = catalog::named("trading_system_info");
 
@@ -53,11 +54,15 @@ pub(crate) struct MetricsConfig {
     pub(crate) environment: String,
     pub(crate) broker: String,
     pub(crate) clock: Arc<dyn Clock>,
+    /// Whether OTLP exports the metrics.
+    pub(crate) exported: bool,
 }
 
 /// The typed groups: every built-in instrument, by the part of the system that records it.
 ///
-/// Recording is a handful of nanoseconds, and neither allocates nor does I/O nor panics. What a call of
+/// Recording is a handful of nanoseconds, and neither allocates nor does I/O nor panics, nor waits for another thread: the
+/// 33rd thread that records into histograms takes turns with those that follow, and where OTLP exports the metrics
+/// (`otlp.metrics`) a histogram takes the SDK's own lock as well. What a call of
 /// [`Audit`](crate::audit::Audit) records is recorded: a service that writes its decisions there does not count them
 /// here again.
 ///
@@ -81,7 +86,8 @@ struct Groups {
 
 impl Metrics {
     pub(crate) fn new(config: MetricsConfig) -> Result<Self, OTelSdkError> {
-        let registry = Arc::new(Registry::new(config.resource, &config.groups, config.max_strategies)?);
+        let registry = Registry::new(config.resource, &config.groups, config.max_strategies)?;
+        let registry = Arc::new(registry.exporting(config.exported));
         let waker = Arc::new(Waker::default());
         let info = [config.version, config.environment, config.broker];
         registry.observe(SYSTEM_INFO, move |observer| {

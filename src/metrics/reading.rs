@@ -6,7 +6,7 @@ use opentelemetry::KeyValue;
 use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::metrics::data::ResourceMetrics;
 
-use super::collected::{Collected, Exemplars, SeriesExemplars};
+use super::collected::{Catalogue, Collected, Exemplars, SeriesExemplars};
 use super::exemplars::Exemplar;
 use super::registry::Registry;
 use super::series::Series;
@@ -25,20 +25,20 @@ pub(crate) struct Readings {
 /// What was collected last, whose room the next collection takes again.
 #[derive(Debug, Default)]
 struct Memory {
-    catalogue: Arc<ResourceMetrics>,
+    catalogue: Arc<Catalogue>,
     foreign: Arc<ResourceMetrics>,
 }
 
 /// Collects into `room`, unless somebody still reads what is in it.
-fn collect_into(
-    mut room: Arc<ResourceMetrics>,
-    collect: impl FnOnce(&mut ResourceMetrics) -> OTelSdkResult,
-) -> Option<Arc<ResourceMetrics>> {
+fn collect_into<T: Default>(
+    mut room: Arc<T>,
+    collect: impl FnOnce(&mut T) -> OTelSdkResult,
+) -> Option<Arc<T>> {
     if let Some(kept) = Arc::get_mut(&mut room) {
         collect(kept).ok()?;
         return Some(room);
     }
-    let mut fresh = ResourceMetrics::default();
+    let mut fresh = T::default();
     collect(&mut fresh).ok()?;
     Some(Arc::new(fresh))
 }
@@ -77,7 +77,7 @@ impl Readings {
     }
 
     /// Collects the catalogue alone, into memory that the caller keeps.
-    pub(crate) fn collect_catalogue(&self, into: &mut ResourceMetrics) -> OTelSdkResult {
+    pub(crate) fn collect_catalogue(&self, into: &mut Catalogue) -> OTelSdkResult {
         self.metrics.registry().collect(into)
     }
 }

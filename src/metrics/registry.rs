@@ -10,13 +10,13 @@ use opentelemetry::metrics::{BoundCounter, BoundGauge, Counter, Gauge, Histogram
 use opentelemetry::{KeyValue, Value};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::{OTelSdkError, OTelSdkResult};
-use opentelemetry_sdk::metrics::data::ResourceMetrics;
 use opentelemetry_sdk::metrics::reader::MetricReader as _;
 use opentelemetry_sdk::metrics::{self as sdk, Aggregation, SdkMeterProvider, Stream};
 
 use super::bound::{Amount, Count, Distribution, Level};
 use super::caps::{MAX_FREE_VALUES, MAX_VALUE_BYTES, OTHER};
 use super::catalog::{self, CATALOG, Group, Instrument, Kind, Values};
+use super::collected::Catalogue;
 use super::reader::SharedReader;
 use super::series::{GroupState, InstrumentState, Recorded, Series};
 use crate::lock::lock;
@@ -26,6 +26,9 @@ const REFUSED: &Instrument = catalog::named("trading_telemetry_refused_values_to
 
 /// Every series of an instrument by its attributes, sorted by key as the SDK keeps them.
 pub(crate) type SeriesByAttributes = HashMap<Vec<KeyValue>, Arc<Series>>;
+
+/// A series with its attributes, sorted by key.
+type Attributed = (Arc<[KeyValue]>, Arc<Series>);
 
 /// The catalogue's provider.
 #[derive(Debug)]
@@ -39,6 +42,10 @@ pub(crate) struct Registry {
     series: Mutex<HashMap<&'static str, SeriesByAttributes>>,
     /// The gauges whose values the SDK is told at each collection.
     levels: Mutex<Vec<(BoundGauge<f64>, Arc<Series>)>>,
+    /// The histograms with their attributes, each once.
+    distributions: Mutex<Vec<Attributed>>,
+    /// Whether the SDK's histograms are recorded into as well, since OTLP exports what the SDK holds.
+    exported: bool,
     foreign_refusals: Mutex<HashMap<String, BoundCounter<u64>>>,
 }
 
@@ -70,8 +77,15 @@ impl Registry {
             instruments: Mutex::default(),
             series: Mutex::default(),
             levels: Mutex::default(),
+            distributions: Mutex::default(),
+            exported: false,
             foreign_refusals: Mutex::default(),
         })
+    }
+
+    /// Says whether OTLP exports what the SDK holds: histograms are recorded into it as well from then on.
+    pub(crate) fn exporting(self, exported: bool) -> Self {
+        Self { exported, ..self }
     }
 
     pub(crate) fn meter(&self) -> &Meter {
@@ -79,11 +93,17 @@ impl Registry {
     }
 
     /// Collects every instrument into memory that the caller keeps.
-    pub(crate) fn collect(&self, into: &mut ResourceMetrics) -> OTelSdkResult {
+    pub(crate) fn collect(&self, into: &mut Catalogue) -> OTelSdkResult {
         for (bound, series) in &*lock(&self.levels) {
             bound.record(series.level());
         }
-        self.reader.collect(into)
+        into.histograms.clear();
+        for (attributes, series) in &*lock(&self.distributions) {
+            if let Some(buckets) = series.buckets() {
+                into.histograms.read(series.row(), Arc::clone(attributes), buckets);
+            }
+        }
+        self.reader.collect(&mut into.metrics)
     }
 
     pub(crate) fn is_published(&self, group: Group) -> bool {
@@ -133,16 +153,21 @@ impl Registry {
         Level { series }
     }
 
-    /// A histogram with these label values. Exposition fills in the zeros of one that was never recorded.
+    /// A histogram with these label values. It is on the scrape at 0 from now on.
     pub(crate) fn distribution(&self, row: &'static Instrument, values: &[&str]) -> Distribution {
         let attributes = attributes(row, values);
-        let histogram: Histogram<f64> =
-            self.meter.f64_histogram(row.otel_name()).with_description(row.help).build();
-        let bounds = match row.kind {
-            Kind::Histogram(bounds) => bounds,
-            _ => &[],
-        };
-        Distribution { bound: histogram.bind(&attributes), series: self.series(row, attributes), bounds }
+        let exported = self.exported.then(|| {
+            let histogram: Histogram<f64> =
+                self.meter.f64_histogram(row.otel_name()).with_description(row.help).build();
+            histogram.bind(&attributes)
+        });
+        let series = self.series(row, attributes.clone());
+        let mut all = lock(&self.distributions);
+        if !all.iter().any(|(_, known)| Arc::ptr_eq(known, &series)) {
+            all.push((attributes.into(), Arc::clone(&series)));
+        }
+        drop(all);
+        Distribution { series, exported }
     }
 
     /// The remembered series of these attributes, made where there is none.
@@ -238,4 +263,60 @@ fn shared(values: Values, value: &str) -> Value {
         Values::Free => None,
     };
     fixed.map_or_else(|| Arc::<str>::from(value).into(), Value::from)
+}
+
+#[cfg(test)]
+#[expect(clippy::float_cmp, reason = "the same values were added in the same order")]
+mod tests {
+    use opentelemetry_sdk::metrics::data::{AggregatedMetrics, HistogramDataPoint, MetricData, ScopeMetrics};
+
+    use super::*;
+
+    const PNL: &Instrument = catalog::named("trading_trade_pnl_dollars");
+
+    /// What the SDK and this crate have of a histogram after the same recordings.
+    fn collected(exported: bool) -> (Vec<HistogramDataPoint<f64>>, Catalogue) {
+        let registry = Registry::new(Resource::builder_empty().build(), &[Group::Orders], 4).unwrap();
+        let registry = registry.exporting(exported);
+        for (strategy, values) in [("A", [-75.0, 0.0, 150.5]), ("B", [1e6, 20.0, f64::NAN])] {
+            let pnl = registry.distribution(PNL, &[strategy]);
+            for value in values {
+                pnl.record(value);
+            }
+            // A second handle is the same series.
+            registry.distribution(PNL, &[strategy]).record(1.0);
+        }
+        let mut catalogue = Catalogue::default();
+        registry.collect(&mut catalogue).unwrap();
+        let metrics = catalogue.metrics.scope_metrics().flat_map(ScopeMetrics::metrics);
+        let histograms = metrics.filter_map(|metric| match metric.data() {
+            AggregatedMetrics::F64(MetricData::Histogram(histogram)) => {
+                Some(histogram.data_points().cloned())
+            }
+            _ => None,
+        });
+        (histograms.flatten().collect(), catalogue)
+    }
+
+    #[test]
+    fn otlp_exports_what_the_scrape_shows_of_a_histogram() {
+        let (exported, catalogue) = collected(true);
+        assert_eq!(exported.len(), 2);
+        for own in catalogue.histograms.of(PNL) {
+            let same = exported.iter().find(|point| point.attributes().eq(own.attributes)).unwrap();
+            assert_eq!(same.bucket_counts().collect::<Vec<_>>(), own.counts);
+            assert_eq!(same.bounds().collect::<Vec<_>>(), own.bounds);
+            assert_eq!(same.sum(), own.sum);
+        }
+        let counts: Vec<u64> =
+            catalogue.histograms.of(PNL).map(|series| series.counts.iter().sum()).collect();
+        assert_eq!(counts, [4, 3]);
+    }
+
+    #[test]
+    fn without_an_export_the_sdk_has_no_histogram_to_pay_for() {
+        let (exported, catalogue) = collected(false);
+        assert!(exported.is_empty());
+        assert_eq!(catalogue.histograms.of(PNL).count(), 2);
+    }
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use opentelemetry::metrics::BoundCounter;
 
+use super::buckets::Buckets;
 use super::catalog::{Group, Instrument, Kind};
 use super::exemplars::{Exemplar, Slot};
 use crate::told::Told;
@@ -94,6 +95,8 @@ pub(crate) struct Series {
     recorded_at: AtomicU64,
     /// Whether the last recording was refused.
     refused: AtomicBool,
+    /// A histogram's values.
+    buckets: Option<Buckets>,
     /// One for a counter, one a bucket for a histogram, none for a gauge.
     exemplars: Box<[Slot]>,
 }
@@ -111,10 +114,10 @@ pub(crate) enum Recorded {
 
 impl Series {
     pub(crate) fn new(instrument: Arc<InstrumentState>) -> Self {
-        let slots = match instrument.row.kind {
-            Kind::Counter => 1,
-            Kind::Histogram(bounds) => bounds.len() + 1,
-            Kind::Info | Kind::Gauge => 0,
+        let (slots, buckets) = match instrument.row.kind {
+            Kind::Counter => (1, None),
+            Kind::Histogram(bounds) => (bounds.len() + 1, Some(Buckets::new(bounds))),
+            Kind::Info | Kind::Gauge => (0, None),
         };
         let exemplars = (0..slots).map(|_| Slot::default()).collect();
         Self {
@@ -123,8 +126,13 @@ impl Series {
             level: AtomicU64::new(0),
             recorded_at: AtomicU64::new(0),
             refused: AtomicBool::new(false),
+            buckets,
             exemplars,
         }
+    }
+
+    pub(crate) fn row(&self) -> &'static Instrument {
+        self.instrument.row
     }
 
     /// Notes that the series was recorded. One relaxed load unless it is the first time since [`Self::activity`].
@@ -177,6 +185,12 @@ impl Series {
     pub(crate) fn refuse(&self, value: f64) {
         self.mark.fetch_or(REFUSED, Ordering::Relaxed);
         self.instrument.refuse(value);
+    }
+
+    /// The values of a histogram.
+    #[inline]
+    pub(crate) fn buckets(&self) -> Option<&Buckets> {
+        self.buckets.as_ref()
     }
 
     pub(crate) fn slot(&self, index: usize) -> Option<&Slot> {

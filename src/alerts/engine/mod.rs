@@ -31,7 +31,7 @@ use crate::alerts::incident::Hours;
 use crate::alerts::message::Origin;
 use crate::clock::Clock;
 use crate::metrics::catalog;
-use crate::metrics::{Metrics, Readings};
+use crate::metrics::{Catalogue, Metrics, Readings};
 use crate::settings::HealthSettings;
 use samples::{Samples, Taken};
 
@@ -54,7 +54,7 @@ pub(crate) struct Core {
     components: Components,
     clock: Arc<dyn Clock>,
     view: View,
-    collected: ResourceMetrics,
+    collected: Catalogue,
     open_since: Option<Duration>,
     /// Watched metrics that are not in the catalogue.
     foreign: Vec<String>,
@@ -76,7 +76,7 @@ impl Core {
         let (evaluator, ended) = Evaluator::new(&policy.rules, policy.tuning, sequence, moment, stored);
         let foreign =
             evaluator.metrics().filter(|name| catalog::find(name).is_none()).map(str::to_owned).collect();
-        let collected = ResourceMetrics::default();
+        let collected = Catalogue::default();
         let core = Self {
             evaluator,
             metrics,

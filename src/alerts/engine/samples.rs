@@ -12,8 +12,8 @@ use opentelemetry_sdk::metrics::data::{
 use super::Components;
 use crate::alerts::evaluation::{LabelSet, Measured, Origin, Pass, Recorded, Sample};
 use crate::exposition;
-use crate::metrics::catalog::{self, Instrument};
-use crate::metrics::{self, Latched, Metrics};
+use crate::metrics::catalog::{self, Instrument, Kind};
+use crate::metrics::{self, Catalogue, HistogramPoint, Latched, Metrics};
 
 const COMPONENT_UP: &Instrument = catalog::named("trading_component_up");
 
@@ -100,14 +100,15 @@ impl Samples<'_> {
     pub(super) fn catalogue(
         &self,
         pass: &mut Pass<'_>,
-        collected: &ResourceMetrics,
+        collected: &Catalogue,
         latched: &HashSet<&'static str>,
     ) {
-        for metric in collected.scope_metrics().flat_map(ScopeMetrics::metrics) {
+        for metric in collected.metrics.scope_metrics().flat_map(ScopeMetrics::metrics) {
             let Some(row) = catalog::CATALOG.iter().find(|row| row.otel_name() == metric.name()) else {
                 continue;
             };
-            if row.name == COMPONENT_UP.name || latched.contains(row.name) {
+            let is_own = matches!(row.kind, Kind::Histogram(_));
+            if is_own || row.name == COMPONENT_UP.name || latched.contains(row.name) {
                 continue;
             }
             if let Some(watch) = pass.watch(row.name) {
@@ -116,6 +117,15 @@ impl Samples<'_> {
                         recorded(self.metrics.registry().recorded(row.name, attributes.0, self.monotonic));
                     pass.observe(watch, &Sample::new(&attributes, measured, recorded));
                 });
+            }
+        }
+        for row in catalog::CATALOG.iter().filter(|row| matches!(row.kind, Kind::Histogram(_))) {
+            let Some(watch) = pass.watch(row.name) else { continue };
+            for HistogramPoint { attributes, bounds, counts, sum } in collected.histograms.of(row) {
+                let recorded =
+                    recorded(self.metrics.registry().recorded(row.name, attributes, self.monotonic));
+                let measured = Measured::Histogram { bounds, counts, sum };
+                pass.observe(watch, &Sample::new(&Attributes(attributes), measured, recorded));
             }
         }
     }

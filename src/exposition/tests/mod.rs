@@ -9,18 +9,18 @@ mod properties;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use opentelemetry::KeyValue;
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::metrics::data::ResourceMetrics;
 use opentelemetry_sdk::metrics::reader::MetricReader;
 use opentelemetry_sdk::metrics::{
-    Aggregation, Instrument as Selector, InstrumentKind, ManualReader, MeterProviderBuilder, Pipeline,
-    SdkMeterProvider, Stream, Temporality,
+    InstrumentKind, ManualReader, MeterProviderBuilder, Pipeline, SdkMeterProvider, Temporality,
 };
 
 use super::{Format, Renderer, Selection};
-use crate::metrics::catalog::{CATALOG, Instrument, Kind};
-use crate::metrics::{Collected, NoExemplars};
+use crate::metrics::catalog::{self, Instrument, Kind};
+use crate::metrics::{Buckets, Catalogue, Collected, Histograms, NoExemplars};
 
 /// A reader that a test keeps a hand on.
 #[derive(Clone, Debug)]
@@ -73,43 +73,39 @@ impl Bench {
         Self { provider: build(builder.with_reader(reader.clone())).build(), reader }
     }
 
-    /// A provider whose histograms have the catalogue's bounds.
-    pub(super) fn of_the_catalogue() -> Self {
-        Self::new(|builder| {
-            builder.with_view(|selected: &Selector| {
-                let row = CATALOG.iter().find(|row| row.otel_name() == selected.name())?;
-                let Kind::Histogram(bounds) = row.kind else { return None };
-                let aggregation = Aggregation::ExplicitBucketHistogram {
-                    boundaries: bounds.to_vec(),
-                    record_min_max: false,
-                };
-                Stream::builder().with_aggregation(aggregation).build().ok()
-            })
-        })
-    }
-
-    pub(super) fn collect(&self) -> Arc<ResourceMetrics> {
+    pub(super) fn collect(&self) -> ResourceMetrics {
         let mut metrics = ResourceMetrics::default();
         self.reader.collect(&mut metrics).unwrap();
-        Arc::new(metrics)
+        metrics
     }
 }
 
 /// The catalogue's data, everything published.
-pub(super) fn catalogue_of(bench: &Bench) -> Collected {
+pub(super) fn catalogue_of(bench: &Bench, histograms: Histograms) -> Collected {
     Collected {
-        catalogue: bench.collect(),
+        catalogue: Arc::new(Catalogue { metrics: bench.collect(), histograms }),
         foreign: None,
         published: Arc::new(|_: &Instrument| true),
         exemplars: Arc::new(NoExemplars),
     }
 }
 
+/// A series of a histogram of the catalogue, with these values.
+pub(super) fn observed(histograms: &mut Histograms, name: &str, labels: &[KeyValue], values: &[f64]) {
+    let row = catalog::find(name).unwrap();
+    let Kind::Histogram(bounds) = row.kind else { panic!("{name} is no histogram") };
+    let buckets = Buckets::new(bounds);
+    for value in values {
+        buckets.record(buckets.bucket(*value), *value);
+    }
+    histograms.read(row, labels.into(), &buckets);
+}
+
 /// A service's own data, nothing of the catalogue.
 pub(super) fn foreign_of(bench: &Bench) -> Collected {
     Collected {
-        catalogue: Arc::new(ResourceMetrics::default()),
-        foreign: Some(bench.collect()),
+        catalogue: Arc::default(),
+        foreign: Some(Arc::new(bench.collect())),
         published: Arc::new(|_: &Instrument| false),
         exemplars: Arc::new(NoExemplars),
     }

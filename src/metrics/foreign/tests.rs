@@ -5,6 +5,7 @@ use opentelemetry::KeyValue;
 use opentelemetry_sdk::metrics::data::{AggregatedMetrics, MetricData, ScopeMetrics};
 
 use super::*;
+use crate::metrics::Catalogue;
 
 fn names(provider: &ForeignProvider) -> Vec<(String, u64)> {
     let mut metrics = ResourceMetrics::default();
@@ -115,8 +116,9 @@ fn sums(metrics: &ResourceMetrics, name: &str) -> (f64, f64) {
 
 /// What the catalogue counts under this label value.
 fn counted(provider: &ForeignProvider, name: &str, value: &str) -> Option<u64> {
-    let mut metrics = ResourceMetrics::default();
-    provider.registry.collect(&mut metrics).unwrap();
+    let mut catalogue = Catalogue::default();
+    provider.registry.collect(&mut catalogue).unwrap();
+    let metrics = catalogue.metrics;
     let metric = metrics.scope_metrics().flat_map(ScopeMetrics::metrics).find(|metric| metric.name() == name);
     let AggregatedMetrics::U64(MetricData::Sum(sum)) = metric?.data() else { return None };
     let point =

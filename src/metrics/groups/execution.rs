@@ -23,16 +23,12 @@ impl Execution {
     }
 
     /// Records the time from signal to fill in milliseconds.
-    ///
-    /// Takes the SDK's own lock of this histogram for a few additions.
     #[inline]
     pub fn fill_latency_ms(&self, milliseconds: f64) {
         self.fill_latency.record(milliseconds);
     }
 
     /// Records the slippage of a fill in basis points; positive is a cost.
-    ///
-    /// Takes the SDK's own lock of this histogram for a few additions.
     #[inline]
     pub fn slippage_bps(&self, basis_points: f64) {
         self.slippage.record(basis_points);

@@ -75,8 +75,6 @@ impl Ml {
     }
 
     /// Records the confidence of one prediction, 0 to 1.
-    ///
-    /// Takes the SDK's own lock of this histogram for a few additions.
     #[inline]
     pub fn prediction_confidence(&self, confidence: f64) {
         self.confidence.record(confidence);

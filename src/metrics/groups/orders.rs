@@ -88,8 +88,6 @@ impl Strategy {
     }
 
     /// Records the P&L of a closed trade in dollars; a loss is negative.
-    ///
-    /// Takes the SDK's own lock of the strategy's histogram for a few additions.
     #[inline]
     pub fn pnl_dollars(&self, pnl: f64) {
         if self.metrics.pnl.record(pnl) {

@@ -20,7 +20,7 @@ use super::scrape::Source;
 use super::{Access, Answer, CollectError, Limits, MetricsEndpoint, Request, Routes, Scraper, Server};
 use crate::exposition::Families;
 use crate::metrics::catalog::Instrument;
-use crate::metrics::{Collected, NoExemplars};
+use crate::metrics::{Catalogue, Collected, NoExemplars};
 use client::get;
 
 const JSON: &str = "application/json";
@@ -34,7 +34,7 @@ fn loopback() -> SocketAddr {
 /// An empty collection: the catalogue's heads and zeros are body enough.
 fn nothing() -> Collected {
     Collected {
-        catalogue: Arc::new(ResourceMetrics::default()),
+        catalogue: Arc::default(),
         foreign: None,
         published: Arc::new(|_: &Instrument| true),
         exemplars: Arc::new(NoExemplars),

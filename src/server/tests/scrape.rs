@@ -61,7 +61,8 @@ fn a_real_provider_is_scraped() {
     let (_server, address) = quick(routes(Arc::new(move || {
         let mut metrics = ResourceMetrics::default();
         reader.collect(&mut metrics).map_err(|_| CollectError::ShutDown)?;
-        Ok(Collected { catalogue: Arc::new(metrics), ..nothing() })
+        let catalogue = Catalogue { metrics, ..Catalogue::default() };
+        Ok(Collected { catalogue: Arc::new(catalogue), ..nothing() })
     })));
     for count in 1..4 {
         orders.add(1.0, &[opentelemetry::KeyValue::new("side", "BUY")]);
