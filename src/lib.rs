@@ -2,6 +2,7 @@
 
 pub mod alerts;
 pub mod audit;
+mod background;
 pub mod clock;
 mod exposition;
 pub mod health;

@@ -20,6 +20,7 @@ use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 use super::board::{Board, Record};
 use super::check::Ask;
 use super::failure::CheckFailure;
+use crate::background;
 
 /// The threads on which checks run. Their panics are told by the component's state, without secrets.
 pub(crate) const CHECK_THREAD: &str = "telemetry-check";
@@ -54,7 +55,7 @@ impl Runner {
         let runtime =
             Builder::new_current_thread().enable_io().enable_time().thread_name(CHECK_THREAD).build()?;
         let (jobs, incoming) = mpsc::unbounded_channel();
-        thread::Builder::new().name("telemetry-health".to_owned()).spawn(move || run(runtime, incoming))?;
+        background::spawn("telemetry-health", move || run(runtime, incoming))?;
         Ok(Self { jobs })
     }
 

@@ -9,7 +9,7 @@ use std::io::{self, Read, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
-use std::thread::{self, JoinHandle};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use flate2::Compression;
@@ -18,6 +18,7 @@ use flate2::write::GzEncoder;
 use super::names::Names;
 use super::queue::never_wait_here;
 use super::voice::{NoticeKind, Voice};
+use crate::background;
 
 /// 0.9 ms a megabyte; level 6 takes 7.6 for a tenth less.
 const LEVEL: Compression = Compression::fast();
@@ -38,7 +39,7 @@ impl Compressor {
         let (look, looks) = sync_channel(1);
         let stop = Arc::new(AtomicBool::new(false));
         let work = Work { names, keep, stop: stop.clone(), voice };
-        let thread = thread::Builder::new().name("log-compress".to_owned()).spawn(move || {
+        let thread = background::spawn("log-compress", move || {
             never_wait_here();
             work.run(&looks);
         })?;

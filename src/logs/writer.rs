@@ -2,12 +2,12 @@
 
 use std::io;
 use std::sync::Arc;
-use std::thread;
 use std::time::Duration;
 
 use super::filter::EventFilter;
 use super::queue::{Batch, Queue, never_wait_here};
 use super::voice::{NoticeKind, Voice};
+use crate::background;
 
 /// Between two tries while the disk refuses.
 const RETRY: Duration = Duration::from_millis(200);
@@ -54,7 +54,7 @@ pub(super) struct Writer<O> {
 
 impl<O: Output> Writer<O> {
     pub(super) fn spawn(self, name: &str) -> io::Result<()> {
-        thread::Builder::new().name(name.to_owned()).spawn(|| {
+        background::spawn(name, || {
             never_wait_here();
             self.run();
         })?;

@@ -54,6 +54,7 @@ pub(crate) use stats::OtlpReport;
 pub(crate) use stats::{OtlpStats, SignalStats};
 pub(crate) use tls::install_crypto_provider;
 
+use crate::background;
 use crate::lock::lock;
 use error::Problem;
 use log_record::LogItem;
@@ -128,9 +129,9 @@ impl Otlp {
 
         let (stop, stopped) = oneshot::channel();
         let (ready, prepared) = sync_channel(1);
-        let thread = std::thread::Builder::new().name("telemetry-otlp".to_owned());
         let subscriber = own_subscriber();
-        let spawned = thread.spawn(move || run(builders, subscriber.as_ref(), &ready, stopped));
+        let spawned =
+            background::spawn("telemetry-otlp", move || run(builders, subscriber.as_ref(), &ready, stopped));
         spawned.map_err(|error| no_thread(&error))?;
         prepared.recv().map_err(|error| no_thread(&error))??;
         Ok(Self { stats, spans, logs, thread: Mutex::new(Some(Thread { tasks, _stop: stop })) })

@@ -17,6 +17,7 @@ use tokio::time::{Instant, sleep, timeout};
 use super::connections::{Connections, Place};
 use super::routes::{Routes, timed_out};
 use super::stream::ClientStream;
+use crate::background;
 
 /// What a client may take.
 #[derive(Clone, Copy, Debug)]
@@ -83,7 +84,7 @@ impl Server {
         let (stop, stopping) = watch::channel(None);
         let (first_sender, first_receiver) = mpsc::channel();
         let (ended_sender, ended) = mpsc::channel();
-        std::thread::Builder::new().name("telemetry-http".to_owned()).spawn(move || {
+        background::spawn("telemetry-http", move || {
             let clean = runtime.block_on(serve(addresses, routes, limits, stopping, first_sender));
             drop(runtime); // with it the last sockets close
             let _ = ended_sender.send(clean); // nobody waits after a drop

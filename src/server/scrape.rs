@@ -14,6 +14,7 @@ use hyper::header::{ACCEPT, ACCEPT_ENCODING};
 use tokio::sync::oneshot;
 
 use super::routes::{Answer, Endpoint, Request};
+use crate::background;
 use crate::exposition::{Families, Format, NameFilter, Renderer, Selection, accepts_gzip};
 use crate::lock::lock;
 use crate::metrics::Collected;
@@ -90,8 +91,7 @@ impl Scraper {
         };
         if start {
             let this = Arc::clone(self);
-            let thread = std::thread::Builder::new().name("telemetry-scrape".to_owned());
-            if thread.spawn(move || this.run()).is_err() {
+            if background::spawn("telemetry-scrape", move || this.run()).is_err() {
                 let mut waiting = lock(&self.waiting);
                 waiting.running = false;
                 waiting.forms.clear();

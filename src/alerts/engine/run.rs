@@ -22,6 +22,7 @@ use crate::alerts::evaluation::{StoredAlert, StoredIncident};
 use crate::alerts::event::{AlertSeverity, Event};
 use crate::alerts::message::Origin;
 use crate::alerts::outbox::{Opened, Outbox, Table};
+use crate::background;
 use crate::clock::Clock;
 use crate::metrics::{Distribution, Readings};
 use crate::shutdown::{Signal, SignalOutcome};
@@ -86,33 +87,31 @@ impl Prepared {
                 shared.wake.notify_one();
             }
         });
-        let thread = std::thread::Builder::new().name("telemetry-alerts".into());
-        thread
-            .spawn(move || {
-                let config = &self.config;
-                let folder = config.outbox.parent().unwrap_or(Path::new("")).to_owned();
-                let (outbox, opened) = Outbox::open(&folder, &config.service);
-                let (mut core, ended) = Core::new(
-                    &config.policy,
-                    self.readings.clone(),
-                    Arc::clone(&self.clock),
-                    self.shared.view.clone(),
-                    stored_incidents(&opened),
-                );
-                let moment = core.moment();
-                core.evaluator.restore_windows(stored_windows(&opened), moment);
-                let (waited, alerts) = stored_alerts(&opened).unzip();
-                let late = core.evaluator.restore_waiting(alerts, moment);
-                runtime.block_on(async move {
-                    let (mut engine, commands) = Engine::new(self, core, outbox, &opened);
-                    engine.take_up(late, waited);
-                    let _ = open.send(());
-                    engine.run(commands, ended).await;
-                });
-                // A collection that hangs on a blocking thread must not hold this one.
-                runtime.shutdown_background();
-            })
-            .map_err(EngineError::Thread)?;
+        background::spawn("telemetry-alerts", move || {
+            let config = &self.config;
+            let folder = config.outbox.parent().unwrap_or(Path::new("")).to_owned();
+            let (outbox, opened) = Outbox::open(&folder, &config.service);
+            let (mut core, ended) = Core::new(
+                &config.policy,
+                self.readings.clone(),
+                Arc::clone(&self.clock),
+                self.shared.view.clone(),
+                stored_incidents(&opened),
+            );
+            let moment = core.moment();
+            core.evaluator.restore_windows(stored_windows(&opened), moment);
+            let (waited, alerts) = stored_alerts(&opened).unzip();
+            let late = core.evaluator.restore_waiting(alerts, moment);
+            runtime.block_on(async move {
+                let (mut engine, commands) = Engine::new(self, core, outbox, &opened);
+                engine.take_up(late, waited);
+                let _ = open.send(());
+                engine.run(commands, ended).await;
+            });
+            // A collection that hangs on a blocking thread must not hold this one.
+            runtime.shutdown_background();
+        })
+        .map_err(EngineError::Thread)?;
         // Too late is no failure: alerts wait in memory until the outbox is open.
         let _ = opened.recv_timeout(OPENING);
         Ok(())
