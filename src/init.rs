@@ -26,9 +26,7 @@ use crate::metrics::MetricsConfig;
 use crate::orders::Propagation;
 use crate::otlp::{self, install_crypto_provider};
 use crate::panics;
-use crate::server::{
-    Access, CollectError, Limits, MetricsEndpoint, Routes, Scraper, Server, TelemetryService,
-};
+use crate::server::{Access, Limits, MetricsEndpoint, Routes, Scraper, Server, TelemetryService};
 use crate::settings::{self, Loaded, MountedMetrics, Propagator, Settings, Sources};
 use crate::shutdown::Signal;
 use crate::telemetry::{Core, Telemetry};
@@ -288,7 +286,7 @@ fn start_server(
 /// One for all ports, so that scrapes at the same time share a collection.
 pub(crate) fn scraper(core: &Core) -> Arc<Scraper> {
     let readings = core.readings();
-    Scraper::new(Arc::new(move || readings.collect().ok_or(CollectError::ShutDown)))
+    Scraper::new(Arc::new(move || readings.collect()))
 }
 
 /// The table of routes, for the server of our own and for that of a service.

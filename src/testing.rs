@@ -265,7 +265,7 @@ impl TestTelemetry {
     }
 
     fn render(&self, format: Format) -> String {
-        let Some(collected) = self.core.readings().collect() else { return String::new() };
+        let collected = self.core.readings().collect();
         let mut renderer = lock(&self.renderer);
         let body = renderer.render(&collected, &Selection::all(), format);
         String::from_utf8(body).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())

@@ -1,26 +1,17 @@
 //! The catalogue's families, in its order.
 
 use std::borrow::Cow;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::sync::LazyLock;
 
-use opentelemetry_sdk::metrics::data::ScopeMetrics;
-
 use super::Selection;
-use super::family::{Family, Part, Type};
+use super::family::{Family, Type};
 use crate::metrics::catalog::{CATALOG, Instrument, Kind};
-use crate::metrics::{Collected, HistogramPoint};
-
-static ROWS: LazyLock<HashMap<&'static str, usize>> = LazyLock::new(|| {
-    let rows = CATALOG.iter().enumerate();
-    // Their values are this crate's own; what the SDK has of them is for OTLP.
-    let rows = rows.filter(|(_, row)| !matches!(row.kind, Kind::Histogram(_)));
-    rows.map(|(index, row)| (row.otel_name(), index)).collect()
-});
+use crate::metrics::{Collected, Figures};
 
 static RESERVED: LazyLock<HashSet<String>> = LazyLock::new(|| {
     let target = ["target", "target_info"].into_iter().map(str::to_owned);
-    let rows = CATALOG.iter().map(|row| family(row, Vec::new(), Vec::new()));
+    let rows = CATALOG.iter().map(|row| family(row, None));
     target.chain(rows.flat_map(|family| family.claims().map(Cow::into_owned).collect::<Vec<_>>())).collect()
 });
 
@@ -35,29 +26,16 @@ pub(super) fn families<'a>(
     collected: &'a Collected,
     selection: &Selection,
 ) -> impl Iterator<Item = (usize, Family<'a>)> {
-    let mut parts: Vec<Vec<Part<'a>>> = CATALOG.iter().map(|_| Vec::new()).collect();
-    for metric in collected.catalogue.metrics.scope_metrics().flat_map(ScopeMetrics::metrics) {
-        if let Some(parts) = ROWS.get(metric.name()).and_then(|row| parts.get_mut(*row)) {
-            parts.push(Part { metric, scope: Vec::new() });
-        }
-    }
-    CATALOG
-        .iter()
-        .zip(parts)
+    collected
+        .catalogue
+        .rows()
         .enumerate()
         .filter(|(_, (row, _))| (collected.published)(row) && selection.families.shows(row))
-        .map(|(index, (row, parts))| {
-            let histograms = collected.catalogue.histograms.of(row).collect();
-            (index, family(row, parts, histograms))
-        })
+        .map(|(ordinal, (row, figures))| (ordinal, family(row, Some(figures))))
         .filter(|(_, family)| family.is_asked_for(selection.names.as_ref()))
 }
 
-fn family<'a>(
-    row: &'static Instrument,
-    parts: Vec<Part<'a>>,
-    histograms: Vec<HistogramPoint<'a>>,
-) -> Family<'a> {
+fn family<'a>(row: &'static Instrument, figures: Option<&'a Figures>) -> Family<'a> {
     let kind = match row.kind {
         Kind::Info => Type::Info,
         Kind::Counter => Type::Counter,
@@ -71,7 +49,7 @@ fn family<'a>(
         help: row.help,
         unit: None, // the names hold it, and Python's client prints no `# UNIT` for them
         row: Some(row),
-        parts,
-        histograms,
+        figures,
+        parts: Vec::new(),
     }
 }

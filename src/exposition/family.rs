@@ -7,7 +7,7 @@ use opentelemetry::KeyValue;
 use opentelemetry_sdk::metrics::data::{AggregatedMetrics, Metric, MetricData};
 
 use super::{Format, NameFilter};
-use crate::metrics::HistogramPoint;
+use crate::metrics::Figures;
 use crate::metrics::catalog::Instrument;
 
 /// A family's type.
@@ -63,9 +63,10 @@ pub(super) struct Family<'a> {
     pub(super) unit: Option<String>,
     /// Its row, if it is the catalogue's.
     pub(super) row: Option<&'static Instrument>,
+    /// Its series, if it is the catalogue's.
+    pub(super) figures: Option<&'a Figures>,
+    /// Its series, if it is the service's own.
     pub(super) parts: Vec<Part<'a>>,
-    /// The series of a histogram of the catalogue.
-    pub(super) histograms: Vec<HistogramPoint<'a>>,
 }
 
 impl Family<'_> {

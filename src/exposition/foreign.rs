@@ -123,7 +123,7 @@ fn merge<'a>(group: &[Candidate<'a>], left_out: &mut LeftOut) -> Option<Family<'
         help,
         unit,
         row: None,
-        histograms: Vec::new(),
+        figures: None,
         parts,
     })
 }

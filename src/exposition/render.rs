@@ -18,7 +18,7 @@ use super::series::SeriesTable;
 use super::text::escape_help;
 use super::{Format, Selection, catalogue};
 use crate::metrics::catalog::{CATALOG, Instrument};
-use crate::metrics::{Collected, Exemplars, HistogramPoint, SeriesExemplars};
+use crate::metrics::{Collected, Exemplars, Figures, HistogramPoint, SeriesExemplars};
 
 /// Writes scrapes; keeps its buffers, the families' label blocks, and what it has logged, between them.
 #[derive(Debug, Default)]
@@ -55,7 +55,7 @@ impl Renderer {
         }
         if selection.families.shows_the_rest() {
             if names.is_none_or(|names| names.takes("target_info") || names.takes("target")) {
-                write_target_info(&mut out, collected.catalogue.metrics.resource(), format);
+                write_target_info(&mut out, &collected.resource, format);
             }
             if let Some(foreign) = &collected.foreign {
                 let families = foreign::families(foreign, &mut self.left_out);
@@ -97,8 +97,8 @@ impl Renderer {
                 reader.part(part, metric);
             }
         }
-        for point in &family.histograms {
-            reader.own(point);
+        if let Some(figures) = family.figures {
+            reader.figures(figures);
         }
 
         table.finish();
@@ -109,7 +109,7 @@ impl Renderer {
         write_head(out, family, format);
         let exemplars = exemplars.filter(|_| matches!(family.kind, Type::Counter | Type::Histogram));
         Writer { out, name: family.text_name.as_bytes(), table, readings: &self.readings }
-            .write(|point| exemplars?.series(family.row?, &mut table.attributes(point).iter()));
+            .write(|point| exemplars?.series(ordinal, point));
     }
 }
 
@@ -170,15 +170,26 @@ impl<'a> Reader<'_, 'a> {
         self.family.row.map_or_else(|| first_bound.is_none_or(|bound| bound >= 0.0), Instrument::has_sum)
     }
 
-    /// A histogram of the catalogue.
-    fn own(&mut self, point: &HistogramPoint<'a>) {
-        let HistogramPoint { attributes, bounds, counts, sum } = *point;
-        let sum = self.has_sum(None).then_some(sum);
-        let count = counts.iter().sum();
-        self.readings.histogram(count, sum, |buckets| {
-            cumulate(bounds.iter().copied().zip(counts.iter().copied()), buckets);
-        });
-        self.take(0, attributes.iter());
+    /// A family of the catalogue.
+    fn figures(&mut self, figures: &'a Figures) {
+        for (attributes, value) in figures.singles() {
+            self.readings.points.push(Reading::Single(value));
+            self.take_shared(attributes);
+        }
+        for HistogramPoint { attributes, bounds, counts, sum } in figures.histograms() {
+            let sum = self.has_sum(None).then_some(sum);
+            let buckets = bounds.iter().copied().zip(counts.iter().copied());
+            self.readings.histogram(counts.iter().sum(), sum, |all| cumulate(buckets, all));
+            self.take_shared(attributes);
+        }
+    }
+
+    /// As [`Self::take`]; most of the time the attributes are those that stood there at the last scrape.
+    fn take_shared(&mut self, attributes: &'a Arc<[KeyValue]>) {
+        if !self.table.is_next(attributes) {
+            self.take(0, attributes.iter());
+            self.table.share(attributes);
+        }
     }
 }
 

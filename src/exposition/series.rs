@@ -5,6 +5,7 @@
 //! their address. Writing ten thousand blocks anew took twice as long as all the rest of the scrape.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use opentelemetry::{KeyValue, Value};
 
@@ -41,6 +42,8 @@ struct Point {
     /// Where its text begins: the family's name, and for a histogram the line of each bucket up to its count.
     start: usize,
     block: usize,
+    /// Attributes that the catalogue shares: those at the same address are the same.
+    shared: Option<Arc<[KeyValue]>>,
 }
 
 impl SeriesTable {
@@ -85,7 +88,23 @@ impl SeriesTable {
         }
         let block = self.text.len();
         labels.write(&mut self.text);
-        self.points.push(Point { attributes, part, bounds, lines, start, block });
+        self.points.push(Point { attributes, part, bounds, lines, start, block, shared: None });
+    }
+
+    /// Takes the next point if it has these attributes, and says whether it does.
+    pub(super) fn is_next(&mut self, attributes: &Arc<[KeyValue]>) -> bool {
+        let kept = self.points.get(self.taken).and_then(|point| point.shared.as_ref());
+        let is_next = kept.is_some_and(|kept| Arc::ptr_eq(kept, attributes));
+        self.taken += usize::from(is_next);
+        is_next
+    }
+
+    /// Remembers the attributes of the point that was taken last.
+    pub(super) fn share(&mut self, attributes: &Arc<[KeyValue]>) {
+        let last = self.taken.checked_sub(1).and_then(|last| self.points.get_mut(last));
+        if let Some(last) = last {
+            last.shared = Some(Arc::clone(attributes));
+        }
     }
 
     /// Ends the scrape's points: from here on the order is right.

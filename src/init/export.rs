@@ -3,9 +3,8 @@
 use std::sync::Arc;
 
 use opentelemetry_sdk::Resource;
-use opentelemetry_sdk::metrics::data::ResourceMetrics;
 
-use crate::metrics::{Catalogue, Readings};
+use crate::metrics::Readings;
 use crate::otlp::{
     BatchConfig, LogsConfig, MetricsConfig, Otlp, OtlpConfig, OtlpError, Protocol, Sampling, TargetConfig,
     TracesConfig,
@@ -33,19 +32,13 @@ pub(super) fn start(
             target,
             interval: settings.metric_interval,
             timeout: settings.metric_timeout,
-            collect: Arc::new(move || collect(&readings)),
+            collect: Arc::new(move || readings.export()),
         }),
     };
     if config.traces.is_none() && config.logs.is_none() && config.metrics.is_none() {
         return Ok(None);
     }
     Otlp::start(config).map(Some)
-}
-
-fn collect(readings: &Readings) -> Vec<ResourceMetrics> {
-    let mut catalogue = Catalogue::default();
-    let catalogue = readings.collect_catalogue(&mut catalogue).ok().map(|()| catalogue.metrics);
-    catalogue.into_iter().chain(readings.collect_foreign()).collect()
 }
 
 fn target(target: OtlpTarget<'_>) -> TargetConfig {

@@ -1,9 +1,11 @@
 //! Bound handles: what a typed group records into. No call here allocates, does I/O or panics, and none takes a lock: not
 //! even a histogram, unless OTLP exports the metrics.
+//!
+//! Values are kept beside the series. OpenTelemetry's instrument is told of them when its reader collects.
 
 use std::sync::Arc;
 
-use opentelemetry::metrics::{BoundCounter, BoundHistogram};
+use opentelemetry::metrics::BoundHistogram;
 
 use super::exemplars::in_sampled_order;
 use super::series::Series;
@@ -11,14 +13,13 @@ use super::series::Series;
 /// A counter of events.
 #[derive(Clone, Debug)]
 pub(crate) struct Count {
-    pub(crate) bound: BoundCounter<u64>,
     pub(crate) series: Arc<Series>,
 }
 
 impl Count {
     #[inline]
     pub(crate) fn increment(&self) {
-        self.bound.add(1);
+        self.series.count();
         self.series.touch();
         in_sampled_order(|order, span| {
             if let Some(slot) = self.series.slot(0) {
@@ -31,7 +32,6 @@ impl Count {
 /// A counter of an amount, in the instrument's unit.
 #[derive(Clone, Debug)]
 pub(crate) struct Amount {
-    pub(crate) bound: BoundCounter<f64>,
     pub(crate) series: Arc<Series>,
 }
 
@@ -45,7 +45,7 @@ impl Amount {
         if !self.series.admits_addend(value) {
             return;
         }
-        self.bound.add(value);
+        self.series.add(value);
         self.series.touch();
         in_sampled_order(|order, span| {
             if let Some(slot) = self.series.slot(0) {
@@ -55,7 +55,7 @@ impl Amount {
     }
 }
 
-/// A gauge: its value is kept beside the series, and the SDK is told at each collection.
+/// A gauge.
 #[derive(Clone, Debug)]
 pub(crate) struct Level {
     pub(crate) series: Arc<Series>,
@@ -68,14 +68,14 @@ impl Level {
         if !self.series.admits(value) {
             return false;
         }
-        self.series.set_level(value);
+        self.series.set(value);
         self.series.touch();
         true
     }
 }
 
-/// A histogram: its buckets are kept beside the series. The SDK's own, behind a mutex, is recorded into only where OTLP
-/// exports what it holds.
+/// A histogram. OpenTelemetry's own cannot be told later, since it takes one value at a time, and has a mutex: it is
+/// recorded into as well only where OTLP exports what it holds.
 #[derive(Clone, Debug)]
 pub(crate) struct Distribution {
     pub(crate) series: Arc<Series>,

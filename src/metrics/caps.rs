@@ -3,8 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use opentelemetry::metrics::BoundCounter;
-
+use super::bound::Count;
 use crate::told::Told;
 
 /// The label value that stands for everything over a cap.
@@ -20,13 +19,13 @@ pub(crate) struct Capped<T> {
     what: &'static str,
     cap: usize,
     known: RwLock<HashMap<Box<str>, Arc<T>>>,
-    over_cap: BoundCounter<u64>,
+    over_cap: Count,
     told: Told,
 }
 
 impl<T> Capped<T> {
     /// `what` is the label of the counter of values folded into [`OTHER`].
-    pub(crate) fn new(what: &'static str, cap: usize, over_cap: BoundCounter<u64>) -> Self {
+    pub(crate) fn new(what: &'static str, cap: usize, over_cap: Count) -> Self {
         Self { what, cap, known: RwLock::default(), over_cap, told: Told::default() }
     }
 
@@ -47,7 +46,7 @@ impl<T> Capped<T> {
         }
         let other = Arc::clone(known.entry(OTHER.into()).or_insert_with(|| Arc::new(bind(OTHER))));
         drop(known);
-        self.over_cap.add(1);
+        self.over_cap.increment();
         self.told.once(|| {
             let hint = if self.what == "strategy" {
                 "counted under other; raise metrics.max_strategies, or use fewer and shorter names"

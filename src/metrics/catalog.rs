@@ -135,6 +135,11 @@ impl Instrument {
         }
     }
 
+    /// The number of the row.
+    pub(crate) fn ordinal(&self) -> usize {
+        CATALOG.iter().position(|row| row.name == self.name).unwrap_or(CATALOG.len())
+    }
+
     /// Whether the histogram's `_sum` is on the scrape. OpenMetrics forbids it where observations may be negative,
     /// and `rate()` of a falling sum is wrong.
     pub fn has_sum(&self) -> bool {

@@ -30,7 +30,7 @@ use latch::Waker;
 
 pub(crate) use bound::Distribution;
 pub(crate) use caps::{MAX_FREE_VALUES, MAX_VALUE_BYTES, OTHER};
-pub(crate) use collected::{Catalogue, Collected, Exemplars, HistogramPoint, SeriesExemplars};
+pub(crate) use collected::{Catalogue, Collected, Exemplars, Figures, HistogramPoint, SeriesExemplars};
 pub(crate) use exemplars::Exemplar;
 pub(crate) use foreign::{CALLBACK_THREAD, ForeignProvider};
 pub(crate) use groups::Component;
@@ -40,7 +40,7 @@ pub(crate) use reading::Readings;
 pub(crate) use registry::Registry;
 pub(crate) use series::Recorded;
 #[cfg(test)]
-pub(crate) use {buckets::Buckets, collected::Histograms, collected::NoExemplars};
+pub(crate) use {buckets::Buckets, collected::NoExemplars, registry::attributes};
 
 const SYSTEM_INFO: &Instrument = catalog::named("trading_system_info");
 

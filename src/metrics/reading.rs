@@ -2,16 +2,12 @@
 
 use std::sync::{Arc, Mutex};
 
-use opentelemetry::KeyValue;
-use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::metrics::data::ResourceMetrics;
 
-use super::collected::{Catalogue, Collected, Exemplars, SeriesExemplars};
+use super::collected::{Catalogue, Collected, SeriesExemplars};
 use super::exemplars::Exemplar;
-use super::registry::Registry;
 use super::series::Series;
 use crate::lock::lock;
-use crate::metrics::catalog::Instrument;
 use crate::metrics::{ForeignProvider, Metrics};
 
 /// Both providers as one source of readings.
@@ -30,17 +26,14 @@ struct Memory {
 }
 
 /// Collects into `room`, unless somebody still reads what is in it.
-fn collect_into<T: Default>(
-    mut room: Arc<T>,
-    collect: impl FnOnce(&mut T) -> OTelSdkResult,
-) -> Option<Arc<T>> {
+fn collect_into<T: Default>(mut room: Arc<T>, collect: impl FnOnce(&mut T)) -> Arc<T> {
     if let Some(kept) = Arc::get_mut(&mut room) {
-        collect(kept).ok()?;
-        return Some(room);
+        collect(kept);
+        return room;
     }
     let mut fresh = T::default();
-    collect(&mut fresh).ok()?;
-    Some(Arc::new(fresh))
+    collect(&mut fresh);
+    Arc::new(fresh)
 }
 
 impl Readings {
@@ -58,41 +51,35 @@ impl Readings {
         self.foreign.collect(&mut foreign).ok().map(|()| foreign)
     }
 
-    /// Collects both, for a scrape; `None` after the shutdown. What fails of the service's own instruments is left out.
-    pub(crate) fn collect(&self) -> Option<Collected> {
+    /// Collects both, for a scrape. Where the service's own instruments cannot be collected they are left out.
+    pub(crate) fn collect(&self) -> Collected {
         let registry = Arc::clone(self.metrics.registry());
         // No lock is held while a service's callbacks run.
         let room = std::mem::take(&mut *lock(&self.memory));
-        let catalogue = collect_into(room.catalogue, |into| registry.collect(into))?;
-        let foreign = collect_into(room.foreign, |into| self.foreign.collect(into));
-        let kept = Memory { catalogue: Arc::clone(&catalogue), foreign: foreign.clone().unwrap_or_default() };
-        *lock(&self.memory) = kept;
+        let catalogue = collect_into(room.catalogue, |into| registry.collect(into));
+        let mut collected = true;
+        let foreign = collect_into(room.foreign, |into| collected = self.foreign.collect(into).is_ok());
+        *lock(&self.memory) = Memory { catalogue: Arc::clone(&catalogue), foreign: Arc::clone(&foreign) };
         let published = Arc::clone(&registry);
-        Some(Collected {
+        Collected {
             catalogue,
-            foreign,
+            resource: registry.resource().clone(),
+            foreign: collected.then_some(foreign),
             published: Arc::new(move |row| published.is_published(row.group)),
             exemplars: registry,
-        })
+        }
     }
 
     /// Collects the catalogue alone, into memory that the caller keeps.
-    pub(crate) fn collect_catalogue(&self, into: &mut Catalogue) -> OTelSdkResult {
-        self.metrics.registry().collect(into)
+    pub(crate) fn collect_catalogue(&self, into: &mut Catalogue) {
+        self.metrics.registry().collect(into);
     }
-}
 
-impl Exemplars for Registry {
-    fn series(
-        &self,
-        instrument: &Instrument,
-        attributes: &mut dyn Iterator<Item = &KeyValue>,
-    ) -> Option<Arc<dyn SeriesExemplars>> {
-        // The SDK gives attributes back as they were bound: sorted by key.
-        let attributes: Vec<KeyValue> = attributes.cloned().collect();
-        self.with_series(instrument.name, |series| {
-            series?.get(&attributes).map(|series| Arc::clone(series) as Arc<dyn SeriesExemplars>)
-        })
+    /// Both as the SDK holds them, for OTLP. What cannot be collected is left out.
+    pub(crate) fn export(&self) -> Vec<ResourceMetrics> {
+        let mut catalogue = ResourceMetrics::default();
+        let catalogue = self.metrics.registry().export(&mut catalogue).ok().map(|()| catalogue);
+        catalogue.into_iter().chain(self.collect_foreign()).collect()
     }
 }
 

@@ -1,6 +1,9 @@
-//! The private provider: every instrument of the catalogue, its series and what is remembered of them.
+//! Every instrument of the catalogue, its series and what is remembered of them.
 //!
-//! Only this crate's callbacks run in it, so no service can hang or poison its collection.
+//! The scrape and the alert rules read the series themselves: collecting through OpenTelemetry's SDK copies the
+//! attributes of each, which costs more than all the rest of a scrape. The private provider has every instrument too and
+//! is told at its own collection, for OTLP. Only this crate's callbacks run in either, so no service can hang or poison
+//! them.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -10,13 +13,15 @@ use opentelemetry::metrics::{BoundCounter, BoundGauge, Counter, Gauge, Histogram
 use opentelemetry::{KeyValue, Value};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::{OTelSdkError, OTelSdkResult};
+use opentelemetry_sdk::metrics::data::ResourceMetrics;
 use opentelemetry_sdk::metrics::reader::MetricReader as _;
 use opentelemetry_sdk::metrics::{self as sdk, Aggregation, SdkMeterProvider, Stream};
 
 use super::bound::{Amount, Count, Distribution, Level};
 use super::caps::{MAX_FREE_VALUES, MAX_VALUE_BYTES, OTHER};
 use super::catalog::{self, CATALOG, Group, Instrument, Kind, Values};
-use super::collected::Catalogue;
+use super::collected::{Catalogue, Exemplars, SeriesExemplars};
+use super::observed::Observed;
 use super::reader::SharedReader;
 use super::series::{GroupState, InstrumentState, Recorded, Series};
 use crate::lock::lock;
@@ -27,26 +32,68 @@ const REFUSED: &Instrument = catalog::named("trading_telemetry_refused_values_to
 /// Every series of an instrument by its attributes, sorted by key as the SDK keeps them.
 pub(crate) type SeriesByAttributes = HashMap<Vec<KeyValue>, Arc<Series>>;
 
-/// A series with its attributes, sorted by key.
-type Attributed = (Arc<[KeyValue]>, Arc<Series>);
-
-/// The catalogue's provider.
+/// The catalogue's instruments.
 #[derive(Debug)]
 pub(crate) struct Registry {
     /// The pipeline lives as long as its provider.
     _provider: SdkMeterProvider,
     meter: Meter,
     reader: SharedReader,
+    resource: Resource,
+    /// Whether OTLP exports what the SDK holds.
+    exported: bool,
     groups: HashMap<Group, Arc<GroupState>>,
     instruments: Mutex<HashMap<&'static str, Arc<InstrumentState>>>,
     series: Mutex<HashMap<&'static str, SeriesByAttributes>>,
-    /// The gauges whose values the SDK is told at each collection.
-    levels: Mutex<Vec<(BoundGauge<f64>, Arc<Series>)>>,
-    /// The histograms with their attributes, each once.
-    distributions: Mutex<Vec<Attributed>>,
-    /// Whether the SDK's histograms are recorded into as well, since OTLP exports what the SDK holds.
-    exported: bool,
-    foreign_refusals: Mutex<HashMap<String, BoundCounter<u64>>>,
+    /// By the number of their row: what is recorded into, in the order in which it was made. None ever goes.
+    points: Mutex<Vec<Vec<Point>>>,
+    observed: Mutex<Vec<Observed>>,
+    foreign_refusals: Mutex<HashMap<String, Count>>,
+}
+
+/// A series on the scrape.
+#[derive(Debug)]
+struct Point {
+    attributes: Arc<[KeyValue]>,
+    series: Arc<Series>,
+    told: Told,
+}
+
+/// What OpenTelemetry's instrument of a series has been told.
+#[derive(Debug)]
+enum Told {
+    Count(BoundCounter<u64>, u64),
+    Amount(BoundCounter<f64>, f64),
+    Level(BoundGauge<f64>),
+    /// Whatever is recorded.
+    Distribution,
+}
+
+impl Point {
+    fn value(&self) -> f64 {
+        #[expect(clippy::cast_precision_loss, reason = "a Prometheus value is a float")]
+        match self.told {
+            Told::Count(..) => self.series.number() as f64,
+            _ => self.series.value(),
+        }
+    }
+
+    fn tell(&mut self) {
+        match &mut self.told {
+            Told::Count(bound, told) => {
+                let number = self.series.number();
+                bound.add(number.wrapping_sub(*told));
+                *told = number;
+            }
+            Told::Amount(bound, told) => {
+                let value = self.series.value();
+                bound.add(value - *told);
+                *told = value;
+            }
+            Told::Level(bound) => bound.record(self.series.value()),
+            Told::Distribution => {}
+        }
+    }
 }
 
 impl Registry {
@@ -57,7 +104,7 @@ impl Registry {
     ) -> Result<Self, OTelSdkError> {
         let reader = SharedReader::new()?;
         let provider = SdkMeterProvider::builder()
-            .with_resource(resource)
+            .with_resource(resource.clone())
             .with_reader(reader.clone())
             .with_view(move |instrument: &sdk::Instrument| view(instrument, max_strategies))
             .build();
@@ -73,12 +120,13 @@ impl Registry {
             _provider: provider,
             meter,
             reader,
+            resource,
+            exported: false,
             groups,
             instruments: Mutex::default(),
             series: Mutex::default(),
-            levels: Mutex::default(),
-            distributions: Mutex::default(),
-            exported: false,
+            points: Mutex::new(CATALOG.iter().map(|_| Vec::new()).collect()),
+            observed: Mutex::default(),
             foreign_refusals: Mutex::default(),
         })
     }
@@ -92,64 +140,72 @@ impl Registry {
         &self.meter
     }
 
-    /// Collects every instrument into memory that the caller keeps.
-    pub(crate) fn collect(&self, into: &mut Catalogue) -> OTelSdkResult {
-        for (bound, series) in &*lock(&self.levels) {
-            bound.record(series.level());
-        }
-        into.histograms.clear();
-        for (attributes, series) in &*lock(&self.distributions) {
-            if let Some(buckets) = series.buckets() {
-                into.histograms.read(series.row(), Arc::clone(attributes), buckets);
+    pub(crate) const fn resource(&self) -> &Resource {
+        &self.resource
+    }
+
+    /// Reads every series into memory that the caller keeps.
+    pub(crate) fn collect(&self, into: &mut Catalogue) {
+        into.begin();
+        for (ordinal, points) in lock(&self.points).iter().enumerate() {
+            let Some(figures) = into.row(ordinal) else { continue };
+            for point in points {
+                match point.series.buckets() {
+                    Some(buckets) => figures.take_histogram(&point.attributes, buckets),
+                    None => figures.take(&point.attributes, point.value()),
+                }
             }
         }
-        self.reader.collect(&mut into.metrics)
+        // One collection after the other: what is observed may belong together.
+        for observed in &*lock(&self.observed) {
+            observed.collect(into);
+        }
+        into.end();
+    }
+
+    /// Tells the SDK everything and collects it, for OTLP.
+    pub(crate) fn export(&self, into: &mut ResourceMetrics) -> OTelSdkResult {
+        for point in lock(&self.points).iter_mut().flatten() {
+            point.tell();
+        }
+        self.reader.collect(into)
     }
 
     pub(crate) fn is_published(&self, group: Group) -> bool {
         self.groups.get(&group).is_some_and(|state| state.is_published())
     }
 
-    /// Reads the series of one instrument.
-    pub(crate) fn with_series<T>(
-        &self,
-        name: &str,
-        read: impl FnOnce(Option<&SeriesByAttributes>) -> T,
-    ) -> T {
-        read(lock(&self.series).get(name))
-    }
-
     /// When the series of these attributes, sorted by key, was recorded; `None` where nothing is remembered of it.
     pub(crate) fn recorded(&self, name: &str, attributes: &[KeyValue], now: Duration) -> Option<Recorded> {
-        self.with_series(name, |series| series?.get(attributes).map(|series| series.recorded(now)))
+        lock(&self.series).get(name)?.get(attributes).map(|series| series.recorded(now))
     }
 
     /// A counter of events with these label values, in the order of the row. It is on the scrape at 0 from now on.
     pub(crate) fn count(&self, row: &'static Instrument, values: &[&str]) -> Count {
-        let attributes = attributes(row, values);
-        let bound = self.counter(row).bind(&attributes);
-        bound.add(0);
-        Count { bound, series: self.series(row, attributes) }
+        let series = self.point(row, attributes(row, values), |attributes| {
+            let counter: Counter<u64> =
+                self.meter.u64_counter(row.otel_name()).with_description(row.help).build();
+            Told::Count(counter.bind(attributes), 0)
+        });
+        Count { series }
     }
 
     /// A counter of an amount with these label values. It is on the scrape at 0 from now on.
     pub(crate) fn amount(&self, row: &'static Instrument, values: &[&str]) -> Amount {
-        let attributes = attributes(row, values);
-        let counter: Counter<f64> =
-            self.meter.f64_counter(row.otel_name()).with_description(row.help).build();
-        let bound = counter.bind(&attributes);
-        bound.add(0.0);
-        Amount { bound, series: self.series(row, attributes) }
+        let series = self.point(row, attributes(row, values), |attributes| {
+            let counter: Counter<f64> =
+                self.meter.f64_counter(row.otel_name()).with_description(row.help).build();
+            Told::Amount(counter.bind(attributes), 0.0)
+        });
+        Amount { series }
     }
 
-    /// A gauge with these label values. It is on the scrape at 0 from now on unless it is a point in time.
+    /// A gauge with these label values. It is on the scrape at 0 from now on.
     pub(crate) fn level(&self, row: &'static Instrument, values: &[&str]) -> Level {
-        let attributes = attributes(row, values);
-        let gauge: Gauge<f64> = self.meter.f64_gauge(row.otel_name()).with_description(row.help).build();
-        let bound = gauge.bind(&attributes);
-        bound.record(0.0);
-        let series = self.series(row, attributes);
-        lock(&self.levels).push((bound, Arc::clone(&series)));
+        let series = self.point(row, attributes(row, values), |attributes| {
+            let gauge: Gauge<f64> = self.meter.f64_gauge(row.otel_name()).with_description(row.help).build();
+            Told::Level(gauge.bind(attributes))
+        });
         Level { series }
     }
 
@@ -161,21 +217,47 @@ impl Registry {
                 self.meter.f64_histogram(row.otel_name()).with_description(row.help).build();
             histogram.bind(&attributes)
         });
-        let series = self.series(row, attributes.clone());
-        let mut all = lock(&self.distributions);
-        if !all.iter().any(|(_, known)| Arc::ptr_eq(known, &series)) {
-            all.push((attributes.into(), Arc::clone(&series)));
-        }
-        drop(all);
-        Distribution { series, exported }
+        Distribution { series: self.point(row, attributes, |_| Told::Distribution), exported }
     }
 
-    /// The remembered series of these attributes, made where there is none.
-    pub(crate) fn series(&self, row: &'static Instrument, attributes: Vec<KeyValue>) -> Arc<Series> {
+    /// The series of these attributes, which is put on the scrape where it is new.
+    fn point(
+        &self,
+        row: &'static Instrument,
+        attributes: Vec<KeyValue>,
+        bind: impl FnOnce(&[KeyValue]) -> Told,
+    ) -> Arc<Series> {
+        let (series, is_new) = self.find(row, &attributes);
+        if is_new {
+            let point =
+                Point { told: bind(&attributes), series: Arc::clone(&series), attributes: attributes.into() };
+            if let Some(points) = lock(&self.points).get_mut(row.ordinal()) {
+                points.push(point);
+            }
+        }
+        series
+    }
+
+    /// What is remembered of a series that is read when it is collected.
+    pub(crate) fn series(&self, row: &'static Instrument, attributes: &[KeyValue]) -> Arc<Series> {
+        self.find(row, attributes).0
+    }
+
+    /// The series of these attributes, and whether it was made just now.
+    fn find(&self, row: &'static Instrument, attributes: &[KeyValue]) -> (Arc<Series>, bool) {
         let instrument = self.instrument(row);
         let mut all = lock(&self.series);
-        let series = all.entry(row.name).or_default().entry(attributes);
-        Arc::clone(series.or_insert_with(|| Arc::new(Series::new(instrument))))
+        let known = all.entry(row.name).or_default();
+        if let Some(series) = known.get(attributes) {
+            return (Arc::clone(series), false);
+        }
+        let series = Arc::new(Series::new(instrument));
+        known.insert(attributes.to_vec(), Arc::clone(&series));
+        (series, true)
+    }
+
+    pub(super) fn add_observed(&self, observed: Observed) {
+        lock(&self.observed).push(observed);
     }
 
     fn instrument(&self, row: &'static Instrument) -> Arc<InstrumentState> {
@@ -191,36 +273,35 @@ impl Registry {
     }
 
     /// Where refused values of the instrument are counted: only a float can be refused.
-    fn refused(&self, row: &'static Instrument) -> Option<BoundCounter<u64>> {
+    fn refused(&self, row: &'static Instrument) -> Option<Count> {
         let takes_floats = match row.kind {
             Kind::Gauge | Kind::Histogram(_) => row.group.is_optional(),
             Kind::Counter => row.name.contains("_dollars"),
             Kind::Info => false,
         };
-        takes_floats.then(|| {
-            let bound = self.counter(REFUSED).bind(&attributes(REFUSED, &[row.name]));
-            bound.add(0);
-            bound
-        })
+        takes_floats.then(|| self.count(REFUSED, &[row.name]))
     }
 
     /// Where it is counted that a value of `what` found no room under its cap.
-    pub(crate) fn over_cap(&self, what: &str) -> BoundCounter<u64> {
-        self.count(OVER_CAP, &[what]).bound
+    pub(crate) fn over_cap(&self, what: &str) -> Count {
+        self.count(OVER_CAP, &[what])
     }
 
     /// Where refused values of an instrument of the service's own are counted: under its name, or under `other` where
     /// there are too many.
-    pub(crate) fn refusals_of(&self, name: &str) -> BoundCounter<u64> {
+    pub(crate) fn refusals_of(&self, name: &str) -> Count {
         let mut known = lock(&self.foreign_refusals);
         let fits = known.len() < MAX_FREE_VALUES / 2 && name.len() <= MAX_VALUE_BYTES;
         let name = if fits || known.contains_key(name) { name } else { OTHER };
-        let bound = known.entry(name.to_owned()).or_insert_with(|| self.count(REFUSED, &[name]).bound);
-        bound.clone()
+        known.entry(name.to_owned()).or_insert_with(|| self.count(REFUSED, &[name])).clone()
     }
+}
 
-    fn counter(&self, row: &'static Instrument) -> Counter<u64> {
-        self.meter.u64_counter(row.otel_name()).with_description(row.help).build()
+impl Exemplars for Registry {
+    fn series(&self, row: usize, series: usize) -> Option<Arc<dyn SeriesExemplars>> {
+        let points = lock(&self.points);
+        let point = points.get(row)?.get(series)?;
+        Some(Arc::clone(&point.series) as Arc<dyn SeriesExemplars>)
     }
 }
 
@@ -271,8 +352,13 @@ mod tests {
     use opentelemetry_sdk::metrics::data::{AggregatedMetrics, HistogramDataPoint, MetricData, ScopeMetrics};
 
     use super::*;
+    use crate::metrics::HistogramPoint;
 
     const PNL: &Instrument = catalog::named("trading_trade_pnl_dollars");
+
+    fn pnl(catalogue: &Catalogue) -> impl Iterator<Item = HistogramPoint<'_>> {
+        catalogue.rows().find(|(row, _)| row.name == PNL.name).unwrap().1.histograms()
+    }
 
     /// What the SDK and this crate have of a histogram after the same recordings.
     fn collected(exported: bool) -> (Vec<HistogramDataPoint<f64>>, Catalogue) {
@@ -286,9 +372,10 @@ mod tests {
             // A second handle is the same series.
             registry.distribution(PNL, &[strategy]).record(1.0);
         }
-        let mut catalogue = Catalogue::default();
-        registry.collect(&mut catalogue).unwrap();
-        let metrics = catalogue.metrics.scope_metrics().flat_map(ScopeMetrics::metrics);
+        let (mut catalogue, mut exported) = (Catalogue::default(), ResourceMetrics::default());
+        registry.collect(&mut catalogue);
+        registry.export(&mut exported).unwrap();
+        let metrics = exported.scope_metrics().flat_map(ScopeMetrics::metrics);
         let histograms = metrics.filter_map(|metric| match metric.data() {
             AggregatedMetrics::F64(MetricData::Histogram(histogram)) => {
                 Some(histogram.data_points().cloned())
@@ -302,14 +389,13 @@ mod tests {
     fn otlp_exports_what_the_scrape_shows_of_a_histogram() {
         let (exported, catalogue) = collected(true);
         assert_eq!(exported.len(), 2);
-        for own in catalogue.histograms.of(PNL) {
-            let same = exported.iter().find(|point| point.attributes().eq(own.attributes)).unwrap();
+        for own in pnl(&catalogue) {
+            let same = exported.iter().find(|point| point.attributes().eq(own.attributes.iter())).unwrap();
             assert_eq!(same.bucket_counts().collect::<Vec<_>>(), own.counts);
             assert_eq!(same.bounds().collect::<Vec<_>>(), own.bounds);
             assert_eq!(same.sum(), own.sum);
         }
-        let counts: Vec<u64> =
-            catalogue.histograms.of(PNL).map(|series| series.counts.iter().sum()).collect();
+        let counts: Vec<u64> = pnl(&catalogue).map(|series| series.counts.iter().sum()).collect();
         assert_eq!(counts, [4, 3]);
     }
 
@@ -317,6 +403,6 @@ mod tests {
     fn without_an_export_the_sdk_has_no_histogram_to_pay_for() {
         let (exported, catalogue) = collected(false);
         assert!(exported.is_empty());
-        assert_eq!(catalogue.histograms.of(PNL).count(), 2);
+        assert_eq!(pnl(&catalogue).count(), 2);
     }
 }

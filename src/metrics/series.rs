@@ -5,8 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::time::Duration;
 
-use opentelemetry::metrics::BoundCounter;
-
+use super::bound::Count;
 use super::buckets::Buckets;
 use super::catalog::{Group, Instrument, Kind};
 use super::exemplars::{Exemplar, Slot};
@@ -54,22 +53,18 @@ impl GroupState {
 pub(crate) struct InstrumentState {
     pub(crate) row: &'static Instrument,
     pub(crate) group: Arc<GroupState>,
-    refused: Option<BoundCounter<u64>>,
+    refused: Option<Count>,
     told_refused: Told,
 }
 
 impl InstrumentState {
-    pub(crate) fn new(
-        row: &'static Instrument,
-        group: Arc<GroupState>,
-        refused: Option<BoundCounter<u64>>,
-    ) -> Self {
+    pub(crate) fn new(row: &'static Instrument, group: Arc<GroupState>, refused: Option<Count>) -> Self {
         Self { row, group, refused, told_refused: Told::default() }
     }
 
     fn refuse(&self, value: f64) {
         if let Some(refused) = &self.refused {
-            refused.add(1);
+            refused.increment();
         }
         self.told_refused.once(|| {
             tracing::warn!(
@@ -89,8 +84,8 @@ impl InstrumentState {
 pub(crate) struct Series {
     instrument: Arc<InstrumentState>,
     mark: AtomicU8,
-    /// The last value of a gauge, as the bits of a float.
-    level: AtomicU64,
+    /// The number of a counter of events; the value of another counter or of a gauge, as the bits of a float.
+    value: AtomicU64,
     /// Nanoseconds on the monotonic clock of the last evaluation that found the series recorded.
     recorded_at: AtomicU64,
     /// Whether the last recording was refused.
@@ -123,16 +118,12 @@ impl Series {
         Self {
             instrument,
             mark: AtomicU8::new(0),
-            level: AtomicU64::new(0),
+            value: AtomicU64::new(0),
             recorded_at: AtomicU64::new(0),
             refused: AtomicBool::new(false),
             buckets,
             exemplars,
         }
-    }
-
-    pub(crate) fn row(&self) -> &'static Instrument {
-        self.instrument.row
     }
 
     /// Notes that the series was recorded. One relaxed load unless it is the first time since [`Self::activity`].
@@ -149,15 +140,39 @@ impl Series {
         self.instrument.group.publish(self.instrument.row);
     }
 
-    /// Keeps the value of a gauge. One store, where the SDK's own gauge costs several times as much.
+    /// Counts an event.
     #[inline]
-    pub(crate) fn set_level(&self, value: f64) {
-        self.level.store(value.to_bits(), Ordering::Relaxed);
+    pub(crate) fn count(&self) {
+        self.value.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// The last value of a gauge, at first 0.
-    pub(crate) fn level(&self) -> f64 {
-        f64::from_bits(self.level.load(Ordering::Relaxed))
+    /// The number of events.
+    pub(crate) fn number(&self) -> u64 {
+        self.value.load(Ordering::Relaxed)
+    }
+
+    /// Adds to the value of a counter.
+    #[inline]
+    pub(crate) fn add(&self, more: f64) {
+        let mut before = self.value.load(Ordering::Relaxed);
+        loop {
+            let after = (f64::from_bits(before) + more).to_bits();
+            match self.value.compare_exchange_weak(before, after, Ordering::Relaxed, Ordering::Relaxed) {
+                Ok(_) => return,
+                Err(now) => before = now,
+            }
+        }
+    }
+
+    /// Sets the value of a gauge.
+    #[inline]
+    pub(crate) fn set(&self, value: f64) {
+        self.value.store(value.to_bits(), Ordering::Relaxed);
+    }
+
+    /// The value of a gauge, or of a counter that is none of events; at first 0.
+    pub(crate) fn value(&self) -> f64 {
+        f64::from_bits(self.value.load(Ordering::Relaxed))
     }
 
     /// Whether a gauge may show the value; counts it where not.

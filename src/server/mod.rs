@@ -15,5 +15,5 @@ mod tests;
 
 pub(crate) use listen::{Limits, Server};
 pub(crate) use routes::{Access, Answer, Endpoint, Request, Routes};
-pub(crate) use scrape::{CollectError, MetricsEndpoint, Scraper};
+pub(crate) use scrape::{MetricsEndpoint, Scraper};
 pub use service::TelemetryService;

@@ -21,11 +21,8 @@ use crate::metrics::Collected;
 
 /// Why a scrape has no body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum CollectError {
-    /// The provider has been shut down.
-    #[error("the metrics are shut down; nothing is collected any more")]
-    ShutDown,
-    /// The collection failed or panicked.
+enum CollectError {
+    /// The collection panicked.
     #[error("the metrics could not be collected; the log of the service says why")]
     Failed,
     /// Too many wait for a collection that does not end, or no thread could be started for it.
@@ -34,7 +31,7 @@ pub(crate) enum CollectError {
 }
 
 /// Collects once. Called on a thread where it may block, never twice at a time.
-pub(crate) type Source = Arc<dyn Fn() -> Result<Collected, CollectError> + Send + Sync>;
+pub(crate) type Source = Arc<dyn Fn() -> Collected + Send + Sync>;
 
 /// What a body depends on.
 #[derive(Clone, Debug, PartialEq)]
@@ -110,14 +107,13 @@ impl Scraper {
     /// Collects until nobody waits.
     fn run(&self) {
         while self.is_asked() {
-            let collected =
-                catch_unwind(AssertUnwindSafe(|| (self.source)())).unwrap_or(Err(CollectError::Failed));
+            let collected = catch_unwind(AssertUnwindSafe(|| (self.source)()));
             let forms = std::mem::take(&mut lock(&self.waiting).forms);
             match collected {
                 Ok(collected) => self.answer(&collected, forms),
-                Err(error) => {
+                Err(_) => {
                     for sender in forms.into_iter().flat_map(|(_, senders)| senders) {
-                        let _ = sender.send(Err(error)); // gone: nobody to tell
+                        let _ = sender.send(Err(CollectError::Failed)); // gone: nobody to tell
                     }
                 }
             }

@@ -134,10 +134,7 @@ impl Core {
         foreign: Option<&ResourceMetrics>,
     ) -> Vec<Event> {
         let began = Instant::now();
-        if self.readings.collect_catalogue(&mut self.collected).is_err() {
-            // Only after the shutdown of the metrics, when there is nothing left to watch.
-            return self.direct(inbox());
-        }
+        self.readings.collect_catalogue(&mut self.collected);
         // After the collection, so that what it holds of them is never newer.
         let taken = Taken::take(&self.metrics);
         let mut events = self.direct(inbox());

@@ -3,11 +3,8 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use opentelemetry::KeyValue;
-use opentelemetry_sdk::metrics::data::{
-    AggregatedMetrics, GaugeDataPoint, HistogramDataPoint, MetricData, ResourceMetrics, ScopeMetrics,
-    SumDataPoint,
-};
+use opentelemetry::{KeyValue, Value};
+use opentelemetry_sdk::metrics::data::{AggregatedMetrics, MetricData, ResourceMetrics, ScopeMetrics};
 
 use super::Components;
 use crate::alerts::evaluation::{LabelSet, Measured, Origin, Pass, Recorded, Sample};
@@ -103,29 +100,25 @@ impl Samples<'_> {
         collected: &Catalogue,
         latched: &HashSet<&'static str>,
     ) {
-        for metric in collected.metrics.scope_metrics().flat_map(ScopeMetrics::metrics) {
-            let Some(row) = catalog::CATALOG.iter().find(|row| row.otel_name() == metric.name()) else {
-                continue;
-            };
-            let is_own = matches!(row.kind, Kind::Histogram(_));
-            if is_own || row.name == COMPONENT_UP.name || latched.contains(row.name) {
+        for (row, figures) in collected.rows() {
+            if row.name == COMPONENT_UP.name || latched.contains(row.name) {
                 continue;
             }
-            if let Some(watch) = pass.watch(row.name) {
-                each_point(metric.data(), &mut |attributes, measured| {
-                    let recorded =
-                        recorded(self.metrics.registry().recorded(row.name, attributes.0, self.monotonic));
-                    pass.observe(watch, &Sample::new(&attributes, measured, recorded));
-                });
-            }
-        }
-        for row in catalog::CATALOG.iter().filter(|row| matches!(row.kind, Kind::Histogram(_))) {
             let Some(watch) = pass.watch(row.name) else { continue };
-            for HistogramPoint { attributes, bounds, counts, sum } in collected.histograms.of(row) {
+            let mut observe = |attributes: &[KeyValue], measured| {
                 let recorded =
                     recorded(self.metrics.registry().recorded(row.name, attributes, self.monotonic));
-                let measured = Measured::Histogram { bounds, counts, sum };
-                pass.observe(watch, &Sample::new(&Attributes(attributes), measured, recorded));
+                pass.observe(watch, &Sample::new(&Attributes(|| attributes.iter()), measured, recorded));
+            };
+            for (attributes, value) in figures.singles() {
+                let measured = match row.kind {
+                    Kind::Counter => Measured::Counter(value),
+                    _ => Measured::Gauge { last: value, worst: None },
+                };
+                observe(attributes, measured);
+            }
+            for HistogramPoint { attributes, bounds, counts, sum } in figures.histograms() {
+                observe(attributes, Measured::Histogram { bounds, counts, sum });
             }
         }
     }
@@ -144,7 +137,7 @@ pub(super) fn foreign(pass: &mut Pass<'_>, collected: Option<&ResourceMetrics>, 
     for metric in collected.scope_metrics().flat_map(ScopeMetrics::metrics) {
         let Some(watch) = pass.watch(&exposition::family_name(metric)) else { continue };
         each_point(metric.data(), &mut |attributes, measured| {
-            pass.observe(watch, &Sample::new(&attributes, measured, Recorded::Unknown));
+            pass.observe(watch, &Sample::new(attributes, measured, Recorded::Unknown));
         });
     }
 }
@@ -171,17 +164,20 @@ impl LabelSet for Pairs<'_> {
 }
 
 /// A point's attributes as labels.
-struct Attributes<'a>(&'a [KeyValue]);
+struct Attributes<F>(F);
 
-impl LabelSet for Attributes<'_> {
+impl<'a, I: Iterator<Item = &'a KeyValue>, F: Fn() -> I> LabelSet for Attributes<F> {
     fn visit(&self, visit: &mut dyn FnMut(&str, &str)) {
-        for attribute in self.0 {
-            visit(attribute.key.as_str(), &attribute.value.as_str());
+        for attribute in (self.0)() {
+            match &attribute.value {
+                Value::String(text) => visit(attribute.key.as_str(), text.as_str()),
+                other => visit(attribute.key.as_str(), &other.as_str()),
+            }
         }
     }
 }
 
-type EachPoint<'a> = dyn FnMut(Attributes<'_>, Measured<'_>) + 'a;
+type EachPoint<'a> = dyn FnMut(&dyn LabelSet, Measured<'_>) + 'a;
 
 fn each_point(data: &AggregatedMetrics, each: &mut EachPoint<'_>) {
     #[expect(clippy::cast_precision_loss, reason = "Prometheus has floats alone")]
@@ -193,42 +189,37 @@ fn each_point(data: &AggregatedMetrics, each: &mut EachPoint<'_>) {
 }
 
 fn points<T: Copy>(data: &MetricData<T>, float: impl Fn(T) -> f64, each: &mut EachPoint<'_>) {
-    let mut attributes = Vec::new();
     match data {
         MetricData::Gauge(gauge) => {
             for point in gauge.data_points() {
-                fill(&mut attributes, GaugeDataPoint::attributes(point));
                 let measured = Measured::Gauge { last: float(point.value()), worst: None };
-                each(Attributes(&attributes), measured);
+                each(&Attributes(|| point.attributes()), measured);
             }
         }
         MetricData::Sum(sum) => {
             for point in sum.data_points() {
-                fill(&mut attributes, SumDataPoint::attributes(point));
                 let value = float(point.value());
                 let measured = if sum.is_monotonic() {
                     Measured::Counter(value)
                 } else {
                     Measured::Gauge { last: value, worst: None }
                 };
-                each(Attributes(&attributes), measured);
+                each(&Attributes(|| point.attributes()), measured);
             }
         }
         MetricData::Histogram(histogram) => {
+            let (mut bounds, mut counts) = (Vec::new(), Vec::new());
             for point in histogram.data_points() {
-                fill(&mut attributes, HistogramDataPoint::attributes(point));
-                let (bounds, counts): (Vec<f64>, Vec<u64>) =
-                    (point.bounds().collect(), point.bucket_counts().collect());
-                let sum = float(point.sum());
-                each(Attributes(&attributes), Measured::Histogram { bounds: &bounds, counts: &counts, sum });
+                bounds.clear();
+                bounds.extend(point.bounds());
+                counts.clear();
+                counts.extend(point.bucket_counts());
+                let measured =
+                    Measured::Histogram { bounds: &bounds, counts: &counts, sum: float(point.sum()) };
+                each(&Attributes(|| point.attributes()), measured);
             }
         }
         // Rules name classic buckets; a scrape converts these, a rule cannot watch them.
         MetricData::ExponentialHistogram(_) => {}
     }
-}
-
-fn fill<'a>(into: &mut Vec<KeyValue>, attributes: impl Iterator<Item = &'a KeyValue>) {
-    into.clear();
-    into.extend(attributes.cloned());
 }

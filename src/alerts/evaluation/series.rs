@@ -1,6 +1,7 @@
 //! The watched series of one metric, found by their labels, each with its state for each rule.
 
 use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,7 +24,11 @@ const OVERFLOW: &str = "otel.metric.overflow";
 pub(super) struct Metric {
     rules: Vec<Watched>,
     /// By the hash of the labels; where two sets have one hash, the later one stands at the next free number.
-    series: HashMap<u64, Series>,
+    series: HashMap<u64, Series, BuildHasherDefault<Hashed>>,
+    /// Where the series of the last pass stand, in the order in which they came: collections keep it.
+    order: Vec<u64>,
+    /// How many the pass has seen so far.
+    next: usize,
     /// The last pass in which it could not be read.
     pub(super) unreadable_in: u64,
     /// The last pass in which it was looked at.
@@ -129,12 +134,13 @@ impl Metric {
         pass: u64,
         context: &mut Context<'_>,
     ) {
-        self.looked_at_in = pass;
-        self.has_appeared = true;
-        if is_overflow(sample.labels) {
-            return self.fold(context.outcome);
+        if self.looked_at_in != pass {
+            self.looked_at_in = pass;
+            self.next = 0;
         }
-        let slot = self.slot(sample.labels);
+        self.has_appeared = true;
+        let slot = self.next_slot(sample.labels, context.outcome);
+        let Some(slot) = slot else { return };
         let Some(series) = self.series.get_mut(&slot) else { return };
         series.seen_in = pass;
         series.step(&self.rules, &mut told, sample.origin, context, |rule, watching, context| {
@@ -180,12 +186,32 @@ impl Metric {
         }
     }
 
+    /// Where the next series of the pass stands; `None` where it stands for those that the SDK has no room for.
+    fn next_slot(&mut self, labels: &dyn LabelSet, outcome: &mut Outcome) -> Option<u64> {
+        let last = self.order.get(self.next).copied();
+        let slot = match last.filter(|slot| self.series.get(slot).is_some_and(|series| series.has(labels))) {
+            Some(slot) => slot,
+            None if is_overflow(labels) => {
+                self.fold(outcome);
+                return None;
+            }
+            None => {
+                let slot = self.slot(labels);
+                self.order.truncate(self.next);
+                self.order.push(slot);
+                slot
+            }
+        };
+        self.next += 1;
+        Some(slot)
+    }
+
     /// Where the series with these labels stands, or the free place for it.
     fn place(&self, labels: &(impl LabelSet + ?Sized)) -> (u64, Option<&Series>) {
         let mut slot = hash(labels);
         loop {
             match self.series.get(&slot) {
-                Some(series) if !is_equal(&series.labels, labels) => slot = slot.wrapping_add(1),
+                Some(series) if !series.has(labels) => slot = slot.wrapping_add(1),
                 found => return (slot, found),
             }
         }
@@ -279,6 +305,16 @@ impl Metric {
 }
 
 impl Series {
+    /// Whether these are its labels.
+    fn has(&self, labels: &(impl LabelSet + ?Sized)) -> bool {
+        let (mut count, mut is_equal) = (0, true);
+        labels.visit(&mut |name, value| {
+            count += 1;
+            is_equal = is_equal && self.labels.iter().any(|own| own.0 == name && own.1 == value);
+        });
+        is_equal && count == self.labels.len()
+    }
+
     /// Steps for each of its rules. Those in `told` tell already that the data is missing; whoever tells it now is added.
     fn step(
         &mut self,
@@ -466,11 +502,22 @@ fn hash(labels: &(impl LabelSet + ?Sized)) -> u64 {
     sum
 }
 
-fn is_equal(own: &[(String, String)], labels: &(impl LabelSet + ?Sized)) -> bool {
-    let (mut count, mut is_equal) = (0, true);
-    labels.visit(&mut |name, value| {
-        count += 1;
-        is_equal = is_equal && own.iter().any(|(own_name, own_value)| own_name == name && own_value == value);
-    });
-    is_equal && count == own.len()
+/// A key that is a hash already.
+#[derive(Debug, Default)]
+struct Hashed(u64);
+
+impl Hasher for Hashed {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
+        }
+    }
+
+    fn write_u64(&mut self, hash: u64) {
+        self.0 = hash;
+    }
 }

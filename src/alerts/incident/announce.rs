@@ -29,7 +29,7 @@ impl State {
         if kind == EventKind::Opened
             && let Some(severity) = target
         {
-            self.incident = Some(Incident::open(severity, value, now));
+            self.incident = Some(Box::new(Incident::open(severity, value, now)));
         }
         let Some(mut incident) = self.incident.take() else { return };
         if kind != EventKind::Resolved || reason.is_some() {

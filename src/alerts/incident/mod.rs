@@ -57,7 +57,8 @@ pub struct State {
     told_elsewhere: Option<Duration>,
     absent_since: Option<Duration>,
     invalid_since: Option<Duration>,
-    incident: Option<Incident>,
+    /// In a box, since nearly every series has none and each step moves its state.
+    incident: Option<Box<Incident>>,
     /// Whether this process has recorded it.
     #[serde(skip)]
     seen: bool,
@@ -162,11 +163,11 @@ pub fn step(
 impl State {
     /// The open incident.
     pub fn incident(&self) -> Option<&Incident> {
-        self.incident.as_ref()
+        self.incident.as_deref()
     }
 
     pub(crate) fn incident_mut(&mut self) -> Option<&mut Incident> {
-        self.incident.as_mut()
+        self.incident.as_deref_mut()
     }
 
     /// The severity now.

@@ -2,57 +2,42 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use opentelemetry::KeyValue;
-use opentelemetry::metrics::MeterProvider as _;
 use opentelemetry::trace::{SpanId, TraceId};
 use opentelemetry_sdk::Resource;
 
 use super::parser::{family, parse};
-use super::{Bench, catalogue_of, observed, render, select};
+use super::{catalogue_of, histogram, render, select, single};
 use crate::exposition::{Families, Format, NameFilter, Selection};
 use crate::metrics::catalog::{CATALOG, Group, Instrument};
-use crate::metrics::{Collected, Exemplar, Exemplars, Histograms, SeriesExemplars};
-
-fn bench() -> Bench {
-    Bench::new(|builder| builder)
-}
+use crate::metrics::{Catalogue, Collected, Exemplar, Exemplars, SeriesExemplars};
 
 /// What the calls of the specification's example come to.
 fn recorded() -> Collected {
-    let bench = bench();
-    let meter = bench.provider.meter("trading");
-    let pair = |name: &'static str, value: &'static str| KeyValue::new(name, value);
-    let gauge = |name, value, labels: &[KeyValue]| meter.f64_gauge(name).build().record(value, labels);
-    let counter = |name, labels: &[KeyValue]| meter.f64_counter(name).build().add(1.0, labels);
-    let mut histograms = Histograms::default();
-    let mut histogram = |name, value, labels: &[KeyValue]| observed(&mut histograms, name, labels, &[value]);
-
-    gauge(
-        "trading_system_info",
-        1.0,
-        &[pair("version", "1.0.0"), pair("environment", "production"), pair("broker", "ibkr")],
-    );
-    let strategy = pair("strategy", "SwingMomentum");
-    counter(
-        "trading_orders",
-        &[pair("side", "BUY"), pair("order_type", "LIMIT"), strategy.clone(), pair("status", "FILLED")],
-    );
-    counter("trading_trades", &[pair("side", "BUY"), strategy.clone()]);
-    histogram("trading_trade_pnl_dollars", 150.50, &[strategy]);
-    gauge("trading_portfolio_equity_dollars", 105_432.50, &[]);
-    gauge("trading_portfolio_cash_dollars", 52_716.25, &[]);
-    meter.u64_gauge("trading_portfolio_positions_count").build().record(8, &[]);
-    gauge("trading_portfolio_daily_pnl_dollars", 543.20, &[]);
-    gauge("trading_portfolio_daily_pnl_pct", 0.52, &[]);
-    gauge("trading_portfolio_drawdown_pct", 3.2, &[]);
-    counter("trading_risk_checks", &[pair("result", "approve")]);
-    meter.i64_gauge("trading_pdt_trades_used").build().record(2, &[]);
-    gauge("trading_circuit_breakers_tripped", 0.0, &[]);
-    gauge("trading_kill_switch_active", 0.0, &[]);
-    histogram("trading_fill_latency_ms", 1250.0, &[]);
-    histogram("trading_slippage_bps", 3.3, &[]);
-    gauge("trading_ml_model_accuracy", 0.58, &[]);
-    gauge("trading_ml_psi_drift", 0.12, &[]);
-    catalogue_of(&bench, histograms)
+    let mut all = Catalogue::default();
+    let strategy = "SwingMomentum";
+    single(&mut all, "trading_system_info", &["1.0.0", "production", "ibkr"], 1.0);
+    single(&mut all, "trading_orders_total", &["BUY", "LIMIT", strategy, "FILLED"], 1.0);
+    single(&mut all, "trading_trades_total", &["BUY", strategy], 1.0);
+    histogram(&mut all, "trading_trade_pnl_dollars", &[strategy], &[150.50]);
+    for (gauge, value) in [
+        ("trading_portfolio_equity_dollars", 105_432.50),
+        ("trading_portfolio_cash_dollars", 52_716.25),
+        ("trading_portfolio_positions_count", 8.0),
+        ("trading_portfolio_daily_pnl_dollars", 543.20),
+        ("trading_portfolio_daily_pnl_pct", 0.52),
+        ("trading_portfolio_drawdown_pct", 3.2),
+        ("trading_pdt_trades_used", 2.0),
+        ("trading_circuit_breakers_tripped", 0.0),
+        ("trading_kill_switch_active", 0.0),
+        ("trading_ml_model_accuracy", 0.58),
+        ("trading_ml_psi_drift", 0.12),
+    ] {
+        single(&mut all, gauge, &[], value);
+    }
+    single(&mut all, "trading_risk_checks_total", &["approve"], 1.0);
+    histogram(&mut all, "trading_fill_latency_ms", &[], &[1250.0]);
+    histogram(&mut all, "trading_slippage_bps", &[], &[3.3]);
+    catalogue_of(all)
 }
 
 /// The families that Python's client has, too.
@@ -71,9 +56,9 @@ fn the_bytes_are_those_of_pythons_client() {
 
 #[test]
 fn every_family_is_there_from_the_start_in_the_catalogues_order() {
-    let mut histograms = Histograms::default();
-    observed(&mut histograms, "trading_fill_latency_ms", &[], &[]);
-    let scrape = render(&catalogue_of(&bench(), histograms), Format::Text);
+    let mut all = Catalogue::default();
+    histogram(&mut all, "trading_fill_latency_ms", &[], &[]);
+    let scrape = render(&catalogue_of(all), Format::Text);
     let families = parse(&scrape, Format::Text).unwrap();
     let names: Vec<&str> = families.iter().map(|family| family.name.as_str()).collect();
     assert_eq!(names, CATALOG.iter().map(|row| row.name).collect::<Vec<_>>());
@@ -129,24 +114,16 @@ fn name_takes_a_family_by_any_of_its_names() {
 
 #[test]
 fn series_are_sorted_at_every_scrape() {
-    let bench = bench();
-    let counter = bench.provider.meter("trading").f64_counter("trading_orders").build();
-    let add = |strategy: &str| {
-        for (side, status) in [("SELL", "REJECTED"), ("BUY", "FILLED")] {
-            let labels = [
-                KeyValue::new("strategy", strategy.to_owned()),
-                KeyValue::new("status", status),
-                KeyValue::new("side", side),
-                KeyValue::new("order_type", "LIMIT"),
-            ];
-            counter.add(1.0, &labels);
-        }
-    };
     let mut renderer = super::Renderer::default();
     for round in 0..40 {
-        add(&format!("strategy {}", (round * 7) % 40));
-        let scrape =
-            renderer.render(&catalogue_of(&bench, Histograms::default()), &Selection::all(), Format::Text);
+        let mut all = Catalogue::default();
+        for strategy in 0..=round {
+            let strategy = format!("strategy {}", (strategy * 7) % 40);
+            for (side, status) in [("SELL", "REJECTED"), ("BUY", "FILLED")] {
+                single(&mut all, "trading_orders_total", &[side, "LIMIT", &strategy, status], 1.0);
+            }
+        }
+        let scrape = renderer.render(&catalogue_of(all), &Selection::all(), Format::Text);
         let scrape = String::from_utf8(scrape).unwrap();
         let lines: Vec<&str> =
             scrape.lines().filter(|line| line.starts_with("trading_orders_total{")).collect();
@@ -163,8 +140,7 @@ fn target_info_follows_the_catalogue() {
             KeyValue::new("service.instance.id", "i"),
         ])
         .build();
-    let bench = Bench::new(|builder| builder.with_resource(resource));
-    let collected = catalogue_of(&bench, Histograms::default());
+    let collected = Collected { resource, ..catalogue_of(Catalogue::default()) };
     let text = render(&collected, Format::Text);
     assert!(text.ends_with(concat!(
         "# HELP target_info Target metadata\n# TYPE target_info gauge\n",
@@ -180,13 +156,9 @@ struct Kept(HashMap<&'static str, Vec<Option<f64>>>);
 struct Slots(Vec<Option<f64>>);
 
 impl Exemplars for Kept {
-    fn series(
-        &self,
-        instrument: &Instrument,
-        attributes: &mut dyn Iterator<Item = &KeyValue>,
-    ) -> Option<Arc<dyn SeriesExemplars>> {
-        assert_eq!(attributes.count(), instrument.labels.len());
-        Some(Arc::new(Slots(self.0.get(instrument.name)?.clone())))
+    fn series(&self, row: usize, series: usize) -> Option<Arc<dyn SeriesExemplars>> {
+        assert_eq!(series, 0);
+        Some(Arc::new(Slots(self.0.get(CATALOG[row].name)?.clone())))
     }
 }
 

@@ -5,9 +5,9 @@ use opentelemetry::{InstrumentationScope, KeyValue};
 use opentelemetry_sdk::metrics::{Aggregation, Instrument as Selector, Stream};
 
 use super::parser::{Parsed, family, parse};
-use super::{Bench, catalogue_of, foreign_of, render};
+use super::{Bench, catalogue_of, foreign_of, render, single};
 use crate::exposition::Format;
-use crate::metrics::{Collected, Histograms};
+use crate::metrics::{Catalogue, Collected};
 
 fn plain() -> Bench {
     Bench::new(|builder| builder)
@@ -178,10 +178,9 @@ fn a_name_of_the_catalogue_is_the_catalogues() {
     meter.f64_gauge("trading_fill_latency_ms_count").build().record(9.0, &[]);
     meter.f64_gauge("target_info").build().record(9.0, &[]);
     meter.f64_gauge("mine").build().record(9.0, &[]);
-    let catalogue = plain();
-    catalogue.provider.meter("t").f64_gauge("trading_kill_switch_active").build().record(0.0, &[]);
-    let catalogue = catalogue_of(&catalogue, Histograms::default());
-    let collected = Collected { foreign: foreign_of(&foreign).foreign, ..catalogue };
+    let mut catalogue = Catalogue::default();
+    single(&mut catalogue, "trading_kill_switch_active", &[], 0.0);
+    let collected = Collected { foreign: foreign_of(&foreign).foreign, ..catalogue_of(catalogue) };
     for format in [Format::Text, Format::OpenMetrics] {
         let families = parse(&render(&collected, format), format).unwrap();
         let switch = family(&families, "trading_kill_switch_active").unwrap();

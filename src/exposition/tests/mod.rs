@@ -9,7 +9,6 @@ mod properties;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use opentelemetry::KeyValue;
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::metrics::data::ResourceMetrics;
@@ -20,7 +19,7 @@ use opentelemetry_sdk::metrics::{
 
 use super::{Format, Renderer, Selection};
 use crate::metrics::catalog::{self, Instrument, Kind};
-use crate::metrics::{Buckets, Catalogue, Collected, Histograms, NoExemplars};
+use crate::metrics::{Buckets, Catalogue, Collected, NoExemplars, attributes};
 
 /// A reader that a test keeps a hand on.
 #[derive(Clone, Debug)]
@@ -81,30 +80,39 @@ impl Bench {
 }
 
 /// The catalogue's data, everything published.
-pub(super) fn catalogue_of(bench: &Bench, histograms: Histograms) -> Collected {
+pub(super) fn catalogue_of(catalogue: Catalogue) -> Collected {
     Collected {
-        catalogue: Arc::new(Catalogue { metrics: bench.collect(), histograms }),
+        catalogue: Arc::new(catalogue),
+        resource: Resource::builder_empty().build(),
         foreign: None,
         published: Arc::new(|_: &Instrument| true),
         exemplars: Arc::new(NoExemplars),
     }
 }
 
-/// A series of a histogram of the catalogue, with these values.
-pub(super) fn observed(histograms: &mut Histograms, name: &str, labels: &[KeyValue], values: &[f64]) {
+/// Adds a series of a counter or a gauge of the catalogue, with its label values in the order of the row.
+pub(super) fn single(catalogue: &mut Catalogue, name: &str, labels: &[&str], value: f64) {
+    let row = catalog::find(name).unwrap();
+    catalogue.row(row.ordinal()).unwrap().take_observed(row, labels, value);
+}
+
+/// Adds a series of a histogram of the catalogue that holds these values.
+pub(super) fn histogram(catalogue: &mut Catalogue, name: &str, labels: &[&str], values: &[f64]) {
     let row = catalog::find(name).unwrap();
     let Kind::Histogram(bounds) = row.kind else { panic!("{name} is no histogram") };
     let buckets = Buckets::new(bounds);
     for value in values {
         buckets.record(buckets.bucket(*value), *value);
     }
-    histograms.read(row, labels.into(), &buckets);
+    let attributes = attributes(row, labels).into();
+    catalogue.row(row.ordinal()).unwrap().take_histogram(&attributes, &buckets);
 }
 
 /// A service's own data, nothing of the catalogue.
 pub(super) fn foreign_of(bench: &Bench) -> Collected {
     Collected {
         catalogue: Arc::default(),
+        resource: Resource::builder_empty().build(),
         foreign: Some(Arc::new(bench.collect())),
         published: Arc::new(|_: &Instrument| false),
         exemplars: Arc::new(NoExemplars),

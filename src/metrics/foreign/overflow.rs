@@ -2,11 +2,11 @@
 
 use std::sync::Mutex;
 
-use opentelemetry::metrics::BoundCounter;
 use opentelemetry::{KeyValue, Value};
 use opentelemetry_sdk::metrics::data::{AggregatedMetrics, MetricData, ResourceMetrics};
 
 use crate::lock::lock;
+use crate::metrics::bound::Count;
 use crate::told::ToldOf;
 
 /// The attribute of the one series that stands for all further ones.
@@ -15,7 +15,7 @@ const OVERFLOW: &str = "otel.metric.overflow";
 /// Counts the instruments that have overflown, and tells each once.
 #[derive(Debug)]
 pub(super) struct Overflow {
-    pub(super) over_cap: BoundCounter<u64>,
+    pub(super) over_cap: Count,
     pub(super) told: Mutex<ToldOf>,
 }
 
@@ -26,7 +26,7 @@ impl Overflow {
             for metric in scope.metrics().filter(|metric| has_overflown(metric.data())) {
                 let meter = scope.scope().name();
                 lock(&self.told).once(&format!("{meter}/{}", metric.name()), OVERFLOW, || {
-                    self.over_cap.add(1);
+                    self.over_cap.increment();
                     tracing::warn!(
                         target: "trading_telemetry",
                         instrument = metric.name(),

@@ -9,6 +9,7 @@ use opentelemetry::metrics::{
     Histogram, SyncInstrument, UpDownCounter,
 };
 
+use crate::metrics::bound::Count;
 use crate::metrics::series::LARGEST_ADDEND;
 use crate::told::Told;
 
@@ -23,7 +24,7 @@ pub(super) const FINITE: RangeInclusive<f64> = f64::MIN..=f64::MAX;
 pub(super) struct Refusals {
     pub(super) instrument: String,
     pub(super) admitted: RangeInclusive<f64>,
-    pub(super) refused: BoundCounter<u64>,
+    pub(super) refused: Count,
     pub(super) told: Told,
 }
 
@@ -39,7 +40,7 @@ impl Refusals {
 
     #[cold]
     fn refuse(&self, value: f64) {
-        self.refused.add(1);
+        self.refused.increment();
         self.told.once(|| {
             tracing::warn!(
                 target: "trading_telemetry",

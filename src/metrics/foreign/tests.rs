@@ -115,15 +115,14 @@ fn sums(metrics: &ResourceMetrics, name: &str) -> (f64, f64) {
 }
 
 /// What the catalogue counts under this label value.
-fn counted(provider: &ForeignProvider, name: &str, value: &str) -> Option<u64> {
+fn counted(provider: &ForeignProvider, name: &str, value: &str) -> Option<f64> {
     let mut catalogue = Catalogue::default();
-    provider.registry.collect(&mut catalogue).unwrap();
-    let metrics = catalogue.metrics;
-    let metric = metrics.scope_metrics().flat_map(ScopeMetrics::metrics).find(|metric| metric.name() == name);
-    let AggregatedMetrics::U64(MetricData::Sum(sum)) = metric?.data() else { return None };
-    let point =
-        sum.data_points().find(|point| point.attributes().any(|pair| pair.value.as_str() == value))?;
-    Some(point.value())
+    provider.registry.collect(&mut catalogue);
+    let (_, figures) = catalogue.rows().find(|(row, _)| row.name == name)?;
+    figures
+        .singles()
+        .find(|(pairs, _)| pairs.iter().any(|pair| pair.value.as_str() == value))
+        .map(|(_, value)| value)
 }
 
 fn collected(provider: &ForeignProvider) -> ResourceMetrics {
@@ -134,7 +133,7 @@ fn collected(provider: &ForeignProvider) -> ResourceMetrics {
 
 #[test]
 fn what_would_spoil_a_sum_is_refused_and_counted() {
-    const REFUSED: &str = "trading_telemetry_refused_values";
+    const REFUSED: &str = "trading_telemetry_refused_values_total";
     let provider = provider();
     let meter = provider.meter("service");
     let counter = meter.f64_counter("fees").build();
@@ -149,8 +148,8 @@ fn what_would_spoil_a_sum_is_refused_and_counted() {
     for _ in 0..1_000 {
         counter.add(refusals::RISING.end() / 1e3, &[]);
     }
-    assert_eq!(counted(&provider, REFUSED, "fees"), Some(5));
-    assert_eq!(counted(&provider, REFUSED, "sizes"), Some(8));
+    assert_eq!(counted(&provider, REFUSED, "fees"), Some(5.0));
+    assert_eq!(counted(&provider, REFUSED, "sizes"), Some(8.0));
     let metrics = collected(&provider);
     let (fees, sizes) = (sums(&metrics, "fees").0, sums(&metrics, "sizes").0);
     assert!(fees.is_finite() && fees > 1e288, "{fees}");
@@ -159,7 +158,7 @@ fn what_would_spoil_a_sum_is_refused_and_counted() {
 
 #[test]
 fn an_instrument_with_too_many_series_is_counted_once_and_loses_nothing() {
-    const OVER_CAP: &str = "trading_telemetry_over_cap";
+    const OVER_CAP: &str = "trading_telemetry_over_cap_total";
     let provider = provider();
     let counter = provider.meter("service").f64_counter("orders_seen").build();
     let see = |orders: std::ops::Range<i64>| {
@@ -170,11 +169,11 @@ fn an_instrument_with_too_many_series_is_counted_once_and_loses_nothing() {
     see(0..2_000);
     let (sum, folded) = sums(&collected(&provider), "orders_seen");
     assert!((sum - 2_000.0).abs() < 0.5 && folded < 0.5, "{sum} {folded}");
-    assert_eq!(counted(&provider, OVER_CAP, "series"), Some(0));
+    assert_eq!(counted(&provider, OVER_CAP, "series"), Some(0.0));
     see(2_000..2_500);
     for _ in 0..3 {
         let (sum, folded) = sums(&collected(&provider), "orders_seen");
         assert!((sum - 2_500.0).abs() < 0.5 && (folded - 500.0).abs() < 0.5, "{sum} {folded}");
     }
-    assert_eq!(counted(&provider, OVER_CAP, "series"), Some(1));
+    assert_eq!(counted(&provider, OVER_CAP, "series"), Some(1.0));
 }

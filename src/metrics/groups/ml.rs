@@ -3,10 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
-use opentelemetry::metrics::BoundCounter;
-
 use crate::lock::lock;
-use crate::metrics::bound::{Distribution, Level};
+use crate::metrics::bound::{Count, Distribution, Level};
 use crate::metrics::caps::{MAX_FREE_VALUES, MAX_VALUE_BYTES, OTHER};
 use crate::metrics::catalog::{self, Instrument};
 use crate::metrics::registry::{Registry, attributes};
@@ -26,7 +24,7 @@ pub struct Ml {
     psi: Level,
     confidence: Distribution,
     importances: Importances,
-    over_cap: BoundCounter<u64>,
+    over_cap: Count,
     registry: Arc<Registry>,
     implausible_accuracy: Told,
     features_over_cap: Told,
@@ -90,7 +88,7 @@ impl Ml {
             let fits = current.len() < MAX_FREE_VALUES && feature.len() <= MAX_VALUE_BYTES;
             let folded = !fits && !current.contains_key(feature);
             let feature = if folded {
-                self.over_cap.add(1);
+                self.over_cap.increment();
                 self.features_over_cap.once(|| {
                     tracing::warn!(
                         target: "trading_telemetry",
@@ -104,7 +102,7 @@ impl Ml {
             } else {
                 feature
             };
-            let series = self.registry.series(IMPORTANCE, attributes(IMPORTANCE, &[feature]));
+            let series = self.registry.series(IMPORTANCE, &attributes(IMPORTANCE, &[feature]));
             if series.admits_addend(importance) {
                 series.touch();
                 let shown = current.entry(feature.to_owned()).or_insert(0.0);

@@ -83,8 +83,8 @@ impl Portfolio {
         });
         Self {
             state,
-            series: FIGURES.map(|row| registry.series(row, Vec::new())),
-            timestamp: registry.series(TIMESTAMP, Vec::new()),
+            series: FIGURES.map(|row| registry.series(row, &[])),
+            timestamp: registry.series(TIMESTAMP, &[]),
             clock,
             negative_drawdown: Told::default(),
         }

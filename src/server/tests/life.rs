@@ -47,7 +47,7 @@ fn shutdown_lets_a_scrape_end_and_closes_what_is_idle() {
     let wait = std::sync::Mutex::new(wait);
     let scraper = Scraper::new(Arc::new(move || {
         let _ = wait.lock().unwrap().recv();
-        Ok(nothing())
+        nothing()
     }));
     let (server, address) = quick(guarded(None, Arc::clone(&scraper)));
     let mut idle = connect(address);
@@ -74,7 +74,7 @@ fn shutdown_ends_at_its_deadline() {
     let wait = std::sync::Mutex::new(wait);
     let scraper = Scraper::new(Arc::new(move || {
         let _ = wait.lock().unwrap().recv();
-        Ok(nothing())
+        nothing()
     }));
     let (server, address) = quick(guarded(None, Arc::clone(&scraper)));
     let mut stream = connect(address);

@@ -12,15 +12,16 @@ use std::time::{Duration, Instant};
 
 use hyper::{Method, StatusCode};
 use opentelemetry::metrics::MeterProvider as _;
+use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::metrics::SdkMeterProvider;
 use opentelemetry_sdk::metrics::data::ResourceMetrics;
 use opentelemetry_sdk::metrics::reader::MetricReader as _;
 
 use super::scrape::Source;
-use super::{Access, Answer, CollectError, Limits, MetricsEndpoint, Request, Routes, Scraper, Server};
+use super::{Access, Answer, Limits, MetricsEndpoint, Request, Routes, Scraper, Server};
 use crate::exposition::Families;
 use crate::metrics::catalog::Instrument;
-use crate::metrics::{Catalogue, Collected, NoExemplars};
+use crate::metrics::{Collected, NoExemplars};
 use client::get;
 
 const JSON: &str = "application/json";
@@ -35,6 +36,7 @@ fn loopback() -> SocketAddr {
 fn nothing() -> Collected {
     Collected {
         catalogue: Arc::default(),
+        resource: Resource::builder_empty().build(),
         foreign: None,
         published: Arc::new(|_: &Instrument| true),
         exemplars: Arc::new(NoExemplars),
@@ -42,7 +44,7 @@ fn nothing() -> Collected {
 }
 
 fn quiet() -> Source {
-    Arc::new(|| Ok(nothing()))
+    Arc::new(nothing)
 }
 
 fn routes(source: Source) -> Routes {
