@@ -18,8 +18,8 @@ use crate::exposition::{Families, Format, Renderer, Selection};
 use crate::health::HealthConfig;
 use crate::init::{routes, scraper};
 use crate::lock::lock;
-use crate::metrics::MetricsConfig;
 use crate::metrics::catalog::Group;
+use crate::metrics::{MetricsConfig, Readings};
 use crate::orders::{self, Propagation};
 use crate::server::TelemetryService;
 use crate::settings::{HealthSettings, Settings};
@@ -64,12 +64,12 @@ use crate::telemetry::{Core, SHUTDOWN_DEADLINE, Telemetry};
 #[derive(Debug)]
 pub struct TestTelemetry {
     telemetry: Telemetry,
-    core: Core,
+    readings: Readings,
     clock: Arc<ManualClock>,
     spans: Captured,
     dispatch: Dispatch,
     engine: Mutex<Offline>,
-    /// Kept between scrapes, as the server keeps its own.
+    /// Kept between scrapes with the readings, as the server keeps its own.
     renderer: Mutex<Renderer>,
 }
 
@@ -207,18 +207,12 @@ impl TestTelemetry {
         let policy = Policy::new(rules, &Settings::default(), core.components())
             .unwrap_or_else(|error| panic!("{error}"));
         let (alerts, engine) = Offline::new(&policy, core.readings(), Arc::clone(&core.clock));
-        let telemetry = Telemetry::assemble(
-            core.clone(),
-            alerts,
-            None,
-            service,
-            Vec::new(),
-            Vec::new(),
-            SHUTDOWN_DEADLINE,
-        );
+        let readings = core.readings();
+        let telemetry =
+            Telemetry::assemble(core, alerts, None, service, Vec::new(), Vec::new(), SHUTDOWN_DEADLINE);
         Self {
             telemetry,
-            core,
+            readings,
             clock,
             spans,
             dispatch,
@@ -265,7 +259,7 @@ impl TestTelemetry {
     }
 
     fn render(&self, format: Format) -> String {
-        let collected = self.core.readings().collect();
+        let collected = self.readings.collect();
         let mut renderer = lock(&self.renderer);
         let body = renderer.render(&collected, &Selection::all(), format);
         String::from_utf8(body).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
