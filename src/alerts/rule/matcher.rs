@@ -1,6 +1,6 @@
 //! Label matchers in Prometheus' notation: `component=~"broker|feed"`.
 
-use regex::Regex;
+use regex_lite::Regex;
 
 use super::error::RuleError;
 use super::yaml::Place;
