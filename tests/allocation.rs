@@ -56,6 +56,26 @@ fn no_recording_call_allocates() {
 }
 
 #[test]
+fn a_new_thread_allocates_once_for_its_context() {
+    let telemetry = TestTelemetry::new();
+    let swing = telemetry.metrics().strategy("SwingMomentum");
+    let calls = std::thread::scope(|scope| {
+        let thread = scope.spawn(|| {
+            [0.0, 1.0].map(|pnl| {
+                allocation_counter::measure(|| {
+                    swing.order(Side::Buy, OrderType::Limit, OrderStatus::Filled);
+                    swing.pnl_dollars(pnl);
+                    telemetry.metrics().execution().slippage_bps(pnl);
+                })
+            })
+        });
+        thread.join().unwrap()
+    });
+    assert!(calls[0].count_total <= 1, "{:?}", calls[0]);
+    assert_eq!(calls[1].count_total, 0, "{:?}", calls[1]);
+}
+
+#[test]
 fn a_known_strategy_is_found_without_allocating() {
     let telemetry = TestTelemetry::new();
     telemetry.metrics().strategy("SwingMomentum").trade(Side::Buy);

@@ -139,7 +139,7 @@ fn a_request_gets_what_it_asks_for() {
     let service = service(|| serve());
     let running = service.start(&[]);
     let port = service.port();
-    eventually("an answer", || try_scrape(port));
+    eventually("the order", || try_scrape(port).filter(|scrape| value(scrape, FILLED) == Some(1.0)));
     let get = |target: &str, headers: &[(&str, &str)]| request(port, "GET", target, headers).unwrap();
 
     let plain = get("/metrics", &[]);

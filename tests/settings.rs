@@ -782,3 +782,20 @@ proptest::proptest! {
         proptest::prop_assert!(!told.contains("S3CRET"), "{}\n{}", text, told);
     }
 }
+
+#[test]
+fn what_a_hint_says_to_write_is_accepted() {
+    for (name, value) in [
+        ("SA_MONITORING__PROMETHEUS_HOST", "127.0.0.300"),
+        ("SA_MONITORING__PROMETHEUS_PORT", "70000"),
+        ("OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE", "delta"),
+        ("SA_OTLP__PROPAGATORS", "b4"),
+    ] {
+        let error = refused("", &[(name, value)]).to_string();
+        let hint =
+            error.split_once("write for example ").map(|(_, rest)| rest.split_whitespace().next().unwrap());
+        let (written, instead) = hint.unwrap_or_else(|| panic!("{error}")).split_once('=').unwrap();
+        assert_eq!(written, name, "{error}");
+        loaded("", &[(written, instead)]);
+    }
+}

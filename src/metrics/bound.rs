@@ -1,9 +1,10 @@
-//! Bound handles: what a typed group records into. No call here allocates, does I/O or panics, and none takes a lock: not
-//! even a histogram, unless OTLP exports the metrics.
+//! Bound handles: what a typed group records into. No call here does I/O or panics, and none takes a lock: not even a
+//! histogram, unless OTLP exports the metrics. None allocates, but for OpenTelemetry's context of a thread, which the
+//! thread's first call makes.
 //!
 //! Values are kept beside the series. OpenTelemetry's instrument is told of them when its reader collects.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use opentelemetry::metrics::BoundHistogram;
 
@@ -79,8 +80,13 @@ impl Level {
 #[derive(Clone, Debug)]
 pub(crate) struct Distribution {
     pub(crate) series: Arc<Series>,
-    pub(crate) exported: Option<BoundHistogram<f64>>,
+    pub(crate) exported: Option<Exported>,
 }
+
+/// OpenTelemetry's histogram of a series, made when it is first exported or recorded into: that of a group which the
+/// service does not publish is not.
+pub(crate) type Exported =
+    Arc<LazyLock<BoundHistogram<f64>, Box<dyn FnOnce() -> BoundHistogram<f64> + Send>>>;
 
 impl Distribution {
     /// Records the value and says whether it was admitted.

@@ -76,6 +76,10 @@ impl Buckets {
 
     #[cold]
     fn add_in_turn(&self, bucket: usize, value: f64) {
+        if TAKEN.load(Ordering::Relaxed) != ALL {
+            // One has ended; or this one ends, and is given none.
+            take_lane();
+        }
         let _turn = lock(&self.crowd);
         self.add(LANES, bucket, value);
     }
@@ -160,6 +164,7 @@ fn copy_of(half: &[Line], words: usize, copy: &mut Vec<u64>) -> Option<f64> {
     }
 }
 
+const ALL: u64 = (1 << LANES) - 1;
 /// Which lanes belong to a thread, a bit each.
 static TAKEN: AtomicU64 = AtomicU64::new(0);
 /// No lane beyond was ever taken.
@@ -181,7 +186,7 @@ impl Drop for Return {
         // What still records while the thread ends does so among the crowd.
         let lane = LANE.replace(LANES);
         if lane < LANES {
-            TAKEN.fetch_and(!(1 << lane), Ordering::Release);
+            TAKEN.fetch_and(!(1_u64 << lane), Ordering::Release);
         }
     }
 }
@@ -273,17 +278,82 @@ mod tests {
     }
 
     #[test]
-    fn threads_that_come_and_go_take_the_same_lanes() {
+    fn a_lane_is_given_back_when_its_thread_ends() {
+        let threads = 20 * LANES;
+        let crowded = (0..threads).filter(|_| thread::spawn(|| lane() == LANES).join().unwrap()).count();
+        // Other tests may hold them all for a moment, but no thread that has ended does.
+        assert!(crowded < threads - LANES, "{crowded} of {threads} threads had no lane");
+    }
+
+    #[test]
+    fn a_thread_without_a_lane_takes_the_first_that_is_given_back() {
         let buckets = Arc::new(Buckets::new(BOUNDS));
-        for _ in 0..20 * LANES {
-            let buckets = Arc::clone(&buckets);
-            thread::spawn(move || record(&buckets, 1.5)).join().unwrap();
+        let together = Arc::new(std::sync::Barrier::new(2 * LANES));
+        let all = thread::spawn(move || {
+            let threads: Vec<_> = (0..2 * LANES)
+                .map(|number| {
+                    let (buckets, together) = (Arc::clone(&buckets), Arc::clone(&together));
+                    thread::spawn(move || {
+                        record(&buckets, 1.5);
+                        let had_none = lane() == LANES;
+                        together.wait();
+                        // The others end, and let their lanes go.
+                        let until = std::time::Instant::now() + std::time::Duration::from_secs(20);
+                        while had_none && number % 8 == 0 && lane() == LANES {
+                            assert!(std::time::Instant::now() < until, "no lane came free");
+                            record(&buckets, 1.5);
+                            thread::yield_now();
+                        }
+                        had_none
+                    })
+                })
+                .collect();
+            threads.into_iter().filter_map(|thread| thread.join().ok()).filter(|had_none| *had_none).count()
+        });
+        assert!(
+            all.join().unwrap() >= LANES,
+            "half of them have none at first, and none of those is waiting for ever"
+        );
+    }
+
+    #[test]
+    fn what_is_recorded_while_a_thread_ends_is_not_in_a_lane_that_is_given_back() {
+        struct Late(Arc<Buckets>);
+        impl Drop for Late {
+            fn drop(&mut self) {
+                record(&self.0, 1.5);
+                assert_eq!(lane(), LANES);
+            }
         }
-        let crowd = buckets.half(LANES, 0).iter().chain(buckets.half(LANES, 1));
-        // Only where other tests hold every lane at once is the crowd asked.
-        let in_crowd: u64 = crowd.flat_map(|line| &line.0).map(|word| word.load(Ordering::Relaxed)).sum();
-        assert_eq!(read(&buckets), ([0, 20 * LANES as u64, 0, 0], 1.5 * 20.0 * LANES as f64));
-        assert!(in_crowd == 0 || lanes_in_use() == LANES);
+        thread_local! {
+            static LATE: Cell<Option<Late>> = const { Cell::new(None) };
+        }
+        let buckets = Arc::new(Buckets::new(BOUNDS));
+        let recorded = Arc::clone(&buckets);
+        let thread = thread::spawn(move || {
+            // Registered before the lane is taken, and so destroyed after it is given back.
+            LATE.set(Some(Late(Arc::clone(&recorded))));
+            record(&recorded, 1.5);
+        });
+        thread.join().unwrap();
+        assert_eq!(read(&buckets).0, [0, 2, 0, 0]);
+    }
+
+    #[test]
+    fn a_reader_waits_for_the_recording_that_is_being_made() {
+        let buckets = Arc::new(Buckets::new(BOUNDS));
+        record(&buckets, 1.5);
+        let half = buckets.half(lane(), 0);
+        let set = |index: usize, to: u64| word(half, index).unwrap().store(to, Ordering::SeqCst);
+        set(SEQUENCE, 3);
+        set(COUNTS + 1, 2);
+        let reading = Arc::clone(&buckets);
+        let reader = thread::spawn(move || read(&reading));
+        thread::sleep(std::time::Duration::from_millis(50));
+        assert!(!reader.is_finished(), "it has read half of a recording");
+        set(SUM, 3.0_f64.to_bits());
+        set(SEQUENCE, 4);
+        assert_eq!(reader.join().unwrap(), ([0, 2, 0, 0], 3.0));
     }
 
     #[test]

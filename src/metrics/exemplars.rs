@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering, fence};
 use opentelemetry::Context;
 use opentelemetry::trace::{SpanContext, SpanId, TraceContextExt as _, TraceId};
 
-use crate::orders::Identity;
+use crate::orders::{Identity, with_context};
 
 /// Bytes of an order id that a slot holds. OpenMetrics allows 128 characters for all labels of an exemplar, which
 /// leaves 80 for the order id beside `trace_id`: a longer one could not be shown anyway.
@@ -122,7 +122,7 @@ fn word(bytes: &[u8]) -> u64 {
 /// Calls `keep` where the current context is a sampled order span.
 #[inline]
 pub(crate) fn in_sampled_order(keep: impl FnOnce(&Identity, &SpanContext)) {
-    Context::map_current(|context| {
+    with_context(|context| {
         if context.has_active_span() {
             in_span(context, keep);
         }

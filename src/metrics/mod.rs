@@ -60,9 +60,10 @@ pub(crate) struct MetricsConfig {
 
 /// The typed groups: every built-in instrument, by the part of the system that records it.
 ///
-/// Recording is a handful of nanoseconds, and neither allocates nor does I/O nor panics, nor waits for another thread: the
-/// 33rd thread that records into histograms takes turns with those that follow, and where OTLP exports the metrics
-/// (`otlp.metrics`) a histogram takes the SDK's own lock as well. What a call of
+/// Recording is a handful of nanoseconds, and does no I/O, does not panic, and waits for no other thread: the 33rd thread
+/// that records into histograms takes turns with those that follow, and where OTLP exports the metrics (`otlp.metrics`) a
+/// histogram takes the SDK's own lock as well. It allocates nothing but OpenTelemetry's context of a thread, once, with
+/// the thread's first call. What a call of
 /// [`Audit`](crate::audit::Audit) records is recorded: a service that writes its decisions there does not count them
 /// here again.
 ///

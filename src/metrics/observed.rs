@@ -42,7 +42,11 @@ impl Registry {
     ) {
         let read = Arc::new(read);
         let reported = Arc::clone(&read);
+        let group = self.group(row.group);
         let callback = move |observer: &dyn AsyncInstrument<f64>| {
+            if !group.is_published() {
+                return;
+            }
             reported(&mut |values, value| observer.observe(value, &attributes(row, values)));
         };
         let name = row.otel_name();

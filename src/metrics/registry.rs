@@ -1,15 +1,15 @@
 //! Every instrument of the catalogue, its series and what is remembered of them.
 //!
 //! The scrape and the alert rules read the series themselves: collecting through OpenTelemetry's SDK copies the
-//! attributes of each, which costs more than all the rest of a scrape. The private provider has every instrument too and
-//! is told at its own collection, for OTLP. Only this crate's callbacks run in either, so no service can hang or poison
+//! attributes of each, which costs more than all the rest of a scrape. The private provider has every instrument that the
+//! service publishes, and is told at its own collection, for OTLP. Only this crate's callbacks run in either, so no service can hang or poison
 //! them.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 
-use opentelemetry::metrics::{BoundCounter, BoundGauge, Counter, Gauge, Histogram, Meter, MeterProvider};
+use opentelemetry::metrics::{BoundCounter, BoundGauge, BoundHistogram, Meter, MeterProvider};
 use opentelemetry::{KeyValue, Value};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::{OTelSdkError, OTelSdkResult};
@@ -17,7 +17,7 @@ use opentelemetry_sdk::metrics::data::ResourceMetrics;
 use opentelemetry_sdk::metrics::reader::MetricReader as _;
 use opentelemetry_sdk::metrics::{self as sdk, Aggregation, SdkMeterProvider, Stream};
 
-use super::bound::{Amount, Count, Distribution, Level};
+use super::bound::{Amount, Count, Distribution, Exported, Level};
 use super::caps::{MAX_FREE_VALUES, MAX_VALUE_BYTES, OTHER};
 use super::catalog::{self, CATALOG, Group, Instrument, Kind, Values};
 use super::collected::{Catalogue, Exemplars, SeriesExemplars};
@@ -59,14 +59,15 @@ struct Point {
     told: Told,
 }
 
-/// What OpenTelemetry's instrument of a series has been told.
+/// What OpenTelemetry's instrument of a series has been told. It is made when it is first told something: most services
+/// export no metrics.
 #[derive(Debug)]
 enum Told {
-    Count(BoundCounter<u64>, u64),
-    Amount(BoundCounter<f64>, f64),
-    Level(BoundGauge<f64>),
-    /// Whatever is recorded.
-    Distribution,
+    Count(Option<BoundCounter<u64>>, u64),
+    Amount(Option<BoundCounter<f64>>, f64),
+    Level(Option<BoundGauge<f64>>),
+    /// Whatever is recorded, if anything.
+    Distribution(Option<Exported>),
 }
 
 impl Point {
@@ -78,20 +79,30 @@ impl Point {
         }
     }
 
-    fn tell(&mut self) {
+    fn tell(&mut self, row: &'static Instrument, meter: &Meter) {
+        let (name, help, attributes) = (row.otel_name(), row.help, &*self.attributes);
         match &mut self.told {
             Told::Count(bound, told) => {
+                let make = || meter.u64_counter(name).with_description(help).build().bind(attributes);
                 let number = self.series.number();
-                bound.add(number.wrapping_sub(*told));
+                bound.get_or_insert_with(make).add(number.wrapping_sub(*told));
                 *told = number;
             }
             Told::Amount(bound, told) => {
+                let make = || meter.f64_counter(name).with_description(help).build().bind(attributes);
                 let value = self.series.value();
-                bound.add(value - *told);
+                bound.get_or_insert_with(make).add(value - *told);
                 *told = value;
             }
-            Told::Level(bound) => bound.record(self.series.value()),
-            Told::Distribution => {}
+            Told::Level(bound) => {
+                let make = || meter.f64_gauge(name).with_description(help).build().bind(attributes);
+                bound.get_or_insert_with(make).record(self.series.value());
+            }
+            Told::Distribution(exported) => {
+                if let Some(exported) = exported {
+                    LazyLock::force(exported);
+                }
+            }
         }
     }
 }
@@ -165,8 +176,12 @@ impl Registry {
 
     /// Tells the SDK everything and collects it, for OTLP.
     pub(crate) fn export(&self, into: &mut ResourceMetrics) -> OTelSdkResult {
-        for point in lock(&self.points).iter_mut().flatten() {
-            point.tell();
+        for (row, points) in CATALOG.iter().zip(&mut *lock(&self.points)) {
+            if self.is_published(row.group) {
+                for point in points {
+                    point.tell(row, &self.meter);
+                }
+            }
         }
         self.reader.collect(into)
     }
@@ -175,62 +190,58 @@ impl Registry {
         self.groups.get(&group).is_some_and(|state| state.is_published())
     }
 
-    /// When the series of these attributes, sorted by key, was recorded; `None` where nothing is remembered of it.
-    pub(crate) fn recorded(&self, name: &str, attributes: &[KeyValue], now: Duration) -> Option<Recorded> {
-        lock(&self.series).get(name)?.get(attributes).map(|series| series.recorded(now))
+    /// Marks the series of an instrument, before they are read: see [`Series::mark`].
+    pub(crate) fn mark(&self, name: &str, now: Duration) {
+        if let Some(series) = lock(&self.series).get(name) {
+            for series in series.values() {
+                series.mark(now);
+            }
+        }
+    }
+
+    /// When the series of these attributes, sorted by key, was recorded as of the last mark; `None` where nothing is
+    /// remembered of it.
+    pub(crate) fn recorded(&self, name: &str, attributes: &[KeyValue]) -> Option<Recorded> {
+        lock(&self.series).get(name)?.get(attributes).map(|series| series.recorded())
     }
 
     /// A counter of events with these label values, in the order of the row. It is on the scrape at 0 from now on.
     pub(crate) fn count(&self, row: &'static Instrument, values: &[&str]) -> Count {
-        let series = self.point(row, attributes(row, values), |attributes| {
-            let counter: Counter<u64> =
-                self.meter.u64_counter(row.otel_name()).with_description(row.help).build();
-            Told::Count(counter.bind(attributes), 0)
-        });
-        Count { series }
+        Count { series: self.point(row, attributes(row, values), Told::Count(None, 0)) }
     }
 
     /// A counter of an amount with these label values. It is on the scrape at 0 from now on.
     pub(crate) fn amount(&self, row: &'static Instrument, values: &[&str]) -> Amount {
-        let series = self.point(row, attributes(row, values), |attributes| {
-            let counter: Counter<f64> =
-                self.meter.f64_counter(row.otel_name()).with_description(row.help).build();
-            Told::Amount(counter.bind(attributes), 0.0)
-        });
-        Amount { series }
+        Amount { series: self.point(row, attributes(row, values), Told::Amount(None, 0.0)) }
     }
 
     /// A gauge with these label values. It is on the scrape at 0 from now on.
     pub(crate) fn level(&self, row: &'static Instrument, values: &[&str]) -> Level {
-        let series = self.point(row, attributes(row, values), |attributes| {
-            let gauge: Gauge<f64> = self.meter.f64_gauge(row.otel_name()).with_description(row.help).build();
-            Told::Level(gauge.bind(attributes))
-        });
-        Level { series }
+        Level { series: self.point(row, attributes(row, values), Told::Level(None)) }
     }
 
     /// A histogram with these label values. It is on the scrape at 0 from now on.
     pub(crate) fn distribution(&self, row: &'static Instrument, values: &[&str]) -> Distribution {
         let attributes = attributes(row, values);
         let exported = self.exported.then(|| {
-            let histogram: Histogram<f64> =
-                self.meter.f64_histogram(row.otel_name()).with_description(row.help).build();
-            histogram.bind(&attributes)
+            let (meter, attributes) = (self.meter.clone(), attributes.clone());
+            let bind: Box<dyn FnOnce() -> BoundHistogram<f64> + Send> = Box::new(move || {
+                meter.f64_histogram(row.otel_name()).with_description(row.help).build().bind(&attributes)
+            });
+            Arc::new(LazyLock::new(bind))
         });
-        Distribution { series: self.point(row, attributes, |_| Told::Distribution), exported }
+        if let Some(exported) = exported.as_ref().filter(|_| self.is_published(row.group)) {
+            LazyLock::force(exported);
+        }
+        let series = self.point(row, attributes, Told::Distribution(exported.clone()));
+        Distribution { series, exported }
     }
 
     /// The series of these attributes, which is put on the scrape where it is new.
-    fn point(
-        &self,
-        row: &'static Instrument,
-        attributes: Vec<KeyValue>,
-        bind: impl FnOnce(&[KeyValue]) -> Told,
-    ) -> Arc<Series> {
+    fn point(&self, row: &'static Instrument, attributes: Vec<KeyValue>, told: Told) -> Arc<Series> {
         let (series, is_new) = self.find(row, &attributes);
         if is_new {
-            let point =
-                Point { told: bind(&attributes), series: Arc::clone(&series), attributes: attributes.into() };
+            let point = Point { attributes: attributes.into(), series: Arc::clone(&series), told };
             if let Some(points) = lock(&self.points).get_mut(row.ordinal()) {
                 points.push(point);
             }
@@ -260,15 +271,15 @@ impl Registry {
         lock(&self.observed).push(observed);
     }
 
+    pub(super) fn group(&self, group: Group) -> Arc<GroupState> {
+        self.groups.get(&group).map_or_else(|| Arc::new(GroupState::new(group, true)), Arc::clone)
+    }
+
     fn instrument(&self, row: &'static Instrument) -> Arc<InstrumentState> {
         if let Some(known) = lock(&self.instruments).get(row.name) {
             return Arc::clone(known);
         }
-        let group = self
-            .groups
-            .get(&row.group)
-            .map_or_else(|| Arc::new(GroupState::new(row.group, true)), Arc::clone);
-        let state = Arc::new(InstrumentState::new(row, group, self.refused(row)));
+        let state = Arc::new(InstrumentState::new(row, self.group(row.group), self.refused(row)));
         Arc::clone(lock(&self.instruments).entry(row.name).or_insert(state))
     }
 
@@ -397,6 +408,33 @@ mod tests {
         }
         let counts: Vec<u64> = pnl(&catalogue).map(|series| series.counts.iter().sum()).collect();
         assert_eq!(counts, [4, 3]);
+    }
+
+    #[test]
+    fn a_group_that_is_not_listed_is_exported_once_it_is_recorded() {
+        const EQUITY: &Instrument = catalog::named("trading_portfolio_equity_dollars");
+        const KILL_SWITCH: &Instrument = catalog::named("trading_kill_switch_active");
+        const FILL: &Instrument = catalog::named("trading_fill_latency_ms");
+        let registry = Registry::new(Resource::builder_empty().build(), &[Group::Orders], 4).unwrap();
+        let registry = registry.exporting(true);
+        registry.observe(EQUITY, |observer| observer(&[], 0.0));
+        let (kill_switch, fill) = (registry.level(KILL_SWITCH, &[]), registry.distribution(FILL, &[]));
+        let pnl = registry.distribution(PNL, &["A"]);
+        pnl.record(1.0);
+        let names = || {
+            let mut exported = ResourceMetrics::default();
+            registry.export(&mut exported).unwrap();
+            let metrics = exported.scope_metrics().flat_map(ScopeMetrics::metrics);
+            let mut names: Vec<_> = metrics.map(|metric| metric.name().to_owned()).collect();
+            names.retain(|name| !name.contains("telemetry"));
+            names.sort();
+            names
+        };
+        assert_eq!(names(), [PNL.name]);
+        kill_switch.record(1.0);
+        assert_eq!(names(), [KILL_SWITCH.name, PNL.name]);
+        fill.record(1250.0);
+        assert_eq!(names(), [FILL.name, KILL_SWITCH.name, PNL.name]);
     }
 
     #[test]

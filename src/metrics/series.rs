@@ -86,7 +86,9 @@ pub(crate) struct Series {
     mark: AtomicU8,
     /// The number of a counter of events; the value of another counter or of a gauge, as the bits of a float.
     value: AtomicU64,
-    /// Nanoseconds on the monotonic clock of the last evaluation that found the series recorded.
+    /// Whether it was recorded as of the last evaluation.
+    recorded: AtomicBool,
+    /// Nanoseconds on the monotonic clock of the last evaluation that found the series recorded anew.
     recorded_at: AtomicU64,
     /// Whether the last recording was refused.
     refused: AtomicBool,
@@ -119,6 +121,7 @@ impl Series {
             instrument,
             mark: AtomicU8::new(0),
             value: AtomicU64::new(0),
+            recorded: AtomicBool::new(false),
             recorded_at: AtomicU64::new(0),
             refused: AtomicBool::new(false),
             buckets,
@@ -126,7 +129,8 @@ impl Series {
         }
     }
 
-    /// Notes that the series was recorded. One relaxed load unless it is the first time since [`Self::activity`].
+    /// Notes that the series was recorded, once its value is there. One relaxed load unless it is the first time since
+    /// [`Self::mark`].
     #[inline]
     pub(crate) fn touch(&self) {
         if self.mark.load(Ordering::Relaxed) & FRESH == 0 {
@@ -136,7 +140,7 @@ impl Series {
 
     #[cold]
     fn refresh(&self) {
-        self.mark.fetch_or(RECORDED | FRESH, Ordering::Relaxed);
+        self.mark.fetch_or(RECORDED | FRESH, Ordering::Release);
         self.instrument.group.publish(self.instrument.row);
     }
 
@@ -217,18 +221,24 @@ impl Series {
         self.slot(index)?.read()
     }
 
-    /// When this process last recorded the series, as an evaluation at `now` can tell.
-    pub(crate) fn recorded(&self, now: Duration) -> Recorded {
-        let mark = self.mark.fetch_and(RECORDED, Ordering::Relaxed);
+    /// Notes when this process last recorded the series, as an evaluation at `now` can tell. To be called before its value
+    /// is read: one that counts as recorded is then no start-up 0.
+    pub(crate) fn mark(&self, now: Duration) {
+        let mark = self.mark.fetch_and(RECORDED, Ordering::Acquire);
         if mark & FRESH != 0 {
             self.refused.store(false, Ordering::Relaxed);
             self.recorded_at.store(u64::try_from(now.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
         } else if mark & REFUSED != 0 {
             self.refused.store(true, Ordering::Relaxed);
         }
+        self.recorded.store(mark & RECORDED != 0, Ordering::Relaxed);
+    }
+
+    /// When this process last recorded the series, as of the last [`Self::mark`].
+    pub(crate) fn recorded(&self) -> Recorded {
         if self.refused.load(Ordering::Relaxed) {
             Recorded::Refused
-        } else if mark & RECORDED != 0 {
+        } else if self.recorded.load(Ordering::Relaxed) {
             Recorded::At(Duration::from_nanos(self.recorded_at.load(Ordering::Relaxed)))
         } else {
             Recorded::Never

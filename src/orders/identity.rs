@@ -1,10 +1,11 @@
-//! The identity of an order: a value of the OpenTelemetry [`Context`], where the log line, child spans, exemplars,
+//! The identity of an order: a value of the OpenTelemetry [`Context`](opentelemetry::Context), where the log line, child spans, exemplars,
 //! alerts and baggage all read it.
 
 use std::sync::Arc;
 
-use opentelemetry::Context;
 use opentelemetry::trace::{SpanContext, TraceContextExt};
+
+use super::context::with_context;
 
 /// Names of the identity's fields: on spans, log lines and exemplars alike.
 pub(crate) const ORDER_ID: &str = "order_id";
@@ -60,7 +61,7 @@ impl Identity {
 
     /// Calls `read` with the current order's identity and the current span. Neither allocates nor locks.
     pub(crate) fn with_current<T>(read: impl FnOnce(Option<&Self>, Option<&SpanContext>) -> T) -> T {
-        Context::map_current(|context| {
+        with_context(|context| {
             if context.has_active_span() {
                 read(context.get::<Self>(), Some(context.span().span_context()))
             } else {

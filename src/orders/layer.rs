@@ -19,6 +19,7 @@ use tracing_subscriber::layer::Context;
 use tracing_subscriber::registry::LookupSpan;
 
 use super::Identity;
+use super::context::{is_there, with_context};
 use super::identity::{ORDER_ID, STRATEGY, SYMBOL};
 use super::tracer::OrderTracerProvider;
 
@@ -44,7 +45,9 @@ where
         .with_target(false)
         .with_tracked_inactivity(false)
         // Events are log lines; as span events as well they would cost half a microsecond each.
-        .with_filter(filter_fn(move |metadata| metadata.is_span() && is_traced(metadata) && ready()));
+        .with_filter(filter_fn(move |metadata| {
+            metadata.is_span() && is_traced(metadata) && ready() && is_there()
+        }));
     Before.and_then(spans).and_then(After)
 }
 
@@ -87,6 +90,9 @@ impl<S: Subscriber + for<'span> LookupSpan<'span>> Layer<S> for Before {
             Err(fields) => return span.extensions_mut().insert(Incomplete(fields)),
         };
         span.extensions_mut().insert(Declared(identity.clone()));
+        if !is_there() {
+            return;
+        }
         let guard = OtelContext::current_with_value(identity).attach();
         MAKING.with(|making| making.borrow_mut().replace(guard));
     }
@@ -123,17 +129,21 @@ impl<S: Subscriber + for<'span> LookupSpan<'span>> Layer<S> for Before {
 
 /// Makes the identity current until [`leave`].
 fn attach(id: &Id, identity: Identity) {
+    if !is_there() {
+        return;
+    }
     let guard = OtelContext::current_with_value(identity).attach();
     ENTERED.with(|entered| entered.borrow_mut().push((id.clone(), guard)));
 }
 
 /// What [`attach`] has attached last for the span; to be dropped by the caller, outside of the borrow.
 fn leave(id: &Id) -> Option<ContextGuard> {
-    ENTERED.with(|entered| {
+    let left = ENTERED.try_with(|entered| {
         let mut entered = entered.borrow_mut();
         let position = entered.iter().rposition(|(inside, _)| inside == id)?;
         Some(entered.remove(position).1)
-    })
+    });
+    left.ok().flatten()
 }
 
 struct After;
@@ -141,7 +151,7 @@ struct After;
 impl<S: Subscriber + for<'span> LookupSpan<'span>> Layer<S> for After {
     fn on_new_span(&self, attributes: &Attributes<'_>, _id: &Id, _context: Context<'_, S>) {
         if is_order(attributes.metadata()) {
-            drop(MAKING.with(|making| making.borrow_mut().take()));
+            drop(MAKING.try_with(|making| making.borrow_mut().take()));
         }
     }
 
@@ -154,7 +164,7 @@ impl<S: Subscriber + for<'span> LookupSpan<'span>> Layer<S> for After {
         }
         let extensions = span.extensions();
         let Some(Declared(identity)) = extensions.get::<Declared>() else { return };
-        if OtelContext::map_current(|current| current.get::<Identity>() == Some(identity)) {
+        if with_context(|current| current.get::<Identity>() == Some(identity)) {
             return;
         }
         let identity = identity.clone();
@@ -164,7 +174,7 @@ impl<S: Subscriber + for<'span> LookupSpan<'span>> Layer<S> for After {
 
     fn on_event(&self, event: &Event<'_>, _context: Context<'_, S>) {
         if event.metadata().level() == &Level::ERROR {
-            OtelContext::map_current(|current| {
+            with_context(|current| {
                 if current.has_active_span() {
                     current.span().set_status(Status::error(event.metadata().name()));
                 }

@@ -1,5 +1,6 @@
 //! Orders: the identity that everything about an order carries, within a process and across processes.
 
+mod context;
 #[cfg(test)]
 mod exported;
 mod identity;
@@ -8,6 +9,7 @@ mod propagation;
 mod span;
 mod tracer;
 
+pub(crate) use context::with_context;
 pub use identity::Identity;
 pub(crate) use identity::{ORDER_ID, STRATEGY, SYMBOL};
 pub(crate) use layer::{layer, layer_of};

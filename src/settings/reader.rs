@@ -87,7 +87,12 @@ impl<'a> Reader<'a> {
         let help = match (&mismatch.place, instead) {
             _ if secret => String::new(),
             (_, "null" | "{}" | "[]") => String::new(),
-            (Place::Variable(_), value) => format!("write for example {written}={}", value.trim_matches('"')),
+            (Place::Variable(given), value) => {
+                // What is named by OpenTelemetry is written under that name, which wins; a list has no brackets there.
+                let name = if given.starts_with("SA_") { written } else { given.clone() };
+                let value = value.trim_matches(['[', ']']).replace('"', "").replace(", ", ",");
+                format!("write for example {name}={value}")
+            }
             (_, value) => format!("write for example `{written}: {value}`"),
         };
         let shown = mismatch.shown && !secret;

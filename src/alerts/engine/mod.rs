@@ -134,6 +134,11 @@ impl Core {
         foreign: Option<&ResourceMetrics>,
     ) -> Vec<Event> {
         let began = Instant::now();
+        let now = self.clock.monotonic();
+        // Before the values: one that counts as recorded is then no start-up 0.
+        for metric in self.evaluator.metrics() {
+            self.metrics.registry().mark(metric, now);
+        }
         self.readings.collect_catalogue(&mut self.collected);
         // After the collection, so that what it holds of them is never newer.
         let taken = Taken::take(&self.metrics);

@@ -44,16 +44,19 @@ pub(super) struct Samples<'a> {
 impl Samples<'_> {
     /// The values that wake the engine. Returns the metrics that have been recorded at all.
     pub(super) fn latched(&self, pass: &mut Pass<'_>, taken: Taken) -> HashSet<&'static str> {
-        let mut seen = HashSet::new();
+        let risk = taken.risk.iter().map(|(row, ..)| row.name);
+        let seen: HashSet<_> = risk.chain(taken.components.iter().map(|(row, ..)| row.name)).collect();
+        // A latch holds what was recorded, which a mark of before the latch was read may not know.
+        for name in &seen {
+            self.metrics.registry().mark(name, self.monotonic);
+        }
         for (row, breaker, latched) in taken.risk {
-            seen.insert(row.name);
             match &breaker {
                 Some(breaker) => self.gauge(pass, row, &[("breaker", breaker)], latched),
                 None => self.gauge(pass, row, &[], latched),
             }
         }
         for (row, component, latched, reported) in taken.components {
-            seen.insert(row.name);
             let Some(watch) = pass.watch(row.name) else { continue };
             let component = component.as_str();
             let labels = [("component", component)];
@@ -90,7 +93,7 @@ impl Samples<'_> {
             .iter()
             .map(|(name, value)| KeyValue::new((*name).to_owned(), (*value).to_owned()))
             .collect();
-        recorded(self.metrics.registry().recorded(metric, &attributes, self.monotonic))
+        recorded(self.metrics.registry().recorded(metric, &attributes))
     }
 
     /// The catalogue's collected series, but for those in `latched`.
@@ -106,8 +109,7 @@ impl Samples<'_> {
             }
             let Some(watch) = pass.watch(row.name) else { continue };
             let mut observe = |attributes: &[KeyValue], measured| {
-                let recorded =
-                    recorded(self.metrics.registry().recorded(row.name, attributes, self.monotonic));
+                let recorded = recorded(self.metrics.registry().recorded(row.name, attributes));
                 pass.observe(watch, &Sample::new(&Attributes(|| attributes.iter()), measured, recorded));
             };
             for (attributes, value) in figures.singles() {

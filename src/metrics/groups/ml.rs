@@ -83,7 +83,7 @@ impl Ml {
     ///
     /// Called after a retrain, not on a hot path: takes a lock and allocates.
     pub fn feature_importances<'a>(&self, importances: impl IntoIterator<Item = (&'a str, f64)>) {
-        let mut current = BTreeMap::new();
+        let (mut current, mut recorded) = (BTreeMap::new(), Vec::new());
         for (feature, importance) in importances {
             let fits = current.len() < MAX_FREE_VALUES && feature.len() <= MAX_VALUE_BYTES;
             let folded = !fits && !current.contains_key(feature);
@@ -104,11 +104,14 @@ impl Ml {
             };
             let series = self.registry.series(IMPORTANCE, &attributes(IMPORTANCE, &[feature]));
             if series.admits_addend(importance) {
-                series.touch();
+                recorded.push(series);
                 let shown = current.entry(feature.to_owned()).or_insert(0.0);
                 *shown = if folded { *shown + importance } else { importance };
             }
         }
         *lock(&self.importances) = current;
+        for series in recorded {
+            series.touch();
+        }
     }
 }

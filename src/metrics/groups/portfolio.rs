@@ -106,15 +106,19 @@ impl Portfolio {
             snapshot.drawdown_pct,
             at as f64 / 1e3,
         ];
+        let mut admitted = [true; FIGURES.len()];
         for (index, series) in self.series.iter().enumerate() {
-            if series.admits(figures[index]) {
-                series.touch();
-            } else {
+            admitted[index] = series.admits(figures[index]);
+            if !admitted[index] {
                 figures[index] = self.state.latest.read().map_or(0.0, |last| last[index]);
             }
         }
-        self.timestamp.touch();
         self.state.latest.write(&figures);
+        // Once the figures are there: what counts as recorded is never a start-up 0.
+        for (series, _) in self.series.iter().zip(admitted).filter(|(_, admitted)| *admitted) {
+            series.touch();
+        }
+        self.timestamp.touch();
         if snapshot.drawdown_pct < 0.0 {
             self.negative_drawdown.once(|| {
                 tracing::warn!(

@@ -1,7 +1,7 @@
 //! Risk checks, day trades, circuit breakers and the kill switch.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 
 use crate::metrics::bound::{Count, Level};
 use crate::metrics::caps::{Capped, MAX_FREE_VALUES};
@@ -50,7 +50,8 @@ pub struct Risk {
 struct Breakers {
     count: Watched,
     each: Capped<BreakerState>,
-    tripped: AtomicU32,
+    /// Below 0 for a moment where a thread that resets a breaker is ahead of the one that tripped it.
+    tripped: AtomicI32,
 }
 
 #[derive(Debug)]
@@ -71,20 +72,25 @@ impl Breaker {
     /// Sets the breaker, and with it the number of tripped ones. A change wakes the alerts, which costs a system call.
     /// [`Audit::breaker_tripped`](crate::audit::Audit::breaker_tripped) writes an audit line as well.
     pub fn set(&self, tripped: bool) {
-        let value = f64::from(u8::from(tripped));
-        self.state.level.record(value);
-        self.state.latch.set(value);
+        self.state.latch.set(f64::from(u8::from(tripped)));
         let was = self.state.tripped.swap(tripped, Ordering::AcqRel);
         if tripped && !was {
             self.all.tripped.fetch_add(1, Ordering::AcqRel);
         } else if was && !tripped {
             self.all.tripped.fetch_sub(1, Ordering::AcqRel);
         }
-        // Two threads may arrive in the other order than their changes: the last one to leave has seen the last number.
+        // Two threads may arrive in the other order than their changes: the last one to leave has seen the last state and
+        // the last number.
         loop {
+            let tripped = self.state.tripped.load(Ordering::Acquire);
+            let value = f64::from(u8::from(tripped));
+            self.state.level.record(value);
+            self.state.latch.set(value);
             let number = self.all.tripped.load(Ordering::Acquire);
-            self.all.count.record(f64::from(number));
-            if self.all.tripped.load(Ordering::Acquire) == number {
+            self.all.count.record(f64::from(number.max(0)));
+            if self.state.tripped.load(Ordering::Acquire) == tripped
+                && self.all.tripped.load(Ordering::Acquire) == number
+            {
                 break;
             }
         }
@@ -101,7 +107,7 @@ impl Risk {
             breakers: Arc::new(Breakers {
                 count: Watched::new(registry.level(TRIPPED, &[]), waker),
                 each: Capped::new("breaker", MAX_FREE_VALUES, over_cap),
-                tripped: AtomicU32::new(0),
+                tripped: AtomicI32::new(0),
             }),
             registry: Arc::clone(registry),
         }

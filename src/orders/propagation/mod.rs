@@ -20,6 +20,7 @@ pub use carrier::{Inbound, Outbound};
 pub use remote::Remote;
 pub use service::{Continued, PropagationLayer};
 
+use super::with_context;
 use carrier::{FromExtractor, IntoInjector};
 
 /// Which headers an order crosses services in.
@@ -82,7 +83,7 @@ impl Propagation {
     ///
     /// Costs a few allocations and no lock.
     pub fn inject(&self, carrier: &mut impl Outbound) {
-        Context::map_current(|context| self.write(context, carrier));
+        with_context(|context| self.write(context, carrier));
     }
 
     /// The current span and order as headers, for `reqwest`'s `RequestBuilder::headers` and its like.
