@@ -1,4 +1,4 @@
-//! The one reader of a provider, shared by the scrape, the alert rules and OTLP.
+//! The one reader of a provider, shared by all that collect through it.
 
 use std::sync::{Arc, Weak};
 use std::time::Duration;

@@ -1,4 +1,5 @@
-//! What the scrape, the alert rules and OTLP read: both providers, through their one reader each.
+//! What the scrape, the alert rules and OTLP read: the catalogue's series, and the service's own instruments through the
+//! one reader of their provider.
 
 use std::sync::{Arc, Mutex};
 
