@@ -3,14 +3,17 @@
 use std::fmt;
 use std::time::Duration;
 
+use jiff::civil::Date;
+
 pub(crate) const HELP: &str = "\
 Replays two years of a real market through a paper broker and records its telemetry.
 
-usage: market_replay [--pace-ms N | --step] [--days N] [--once]
+usage: market_replay [--pace-ms N | --step] [--from DATE] [--days N] [--once]
 
   --pace-ms N   milliseconds per trading day (default 1000; 0 is as fast as it goes)
   --step        a trading day for each line of standard input (press Enter)
-  --days N      stop after N trading days
+  --from DATE   hurry through the days before, such as 2008-09-02 for the crash
+  --days N      stop after N trading days, counted from there
   --once        stop at the end of the data instead of starting over
   --help        this text";
 
@@ -19,6 +22,8 @@ usage: market_replay [--pace-ms N | --step] [--days N] [--once]
 pub(crate) struct Arguments {
     /// The time between two days; `None` is until a person wants the next.
     pub(crate) pace: Option<Duration>,
+    /// The first day that takes its time.
+    pub(crate) from: Option<Date>,
     pub(crate) days: Option<u64>,
     pub(crate) once: bool,
 }
@@ -35,6 +40,7 @@ pub(crate) enum Request {
 pub(crate) enum Problem {
     Unknown(String),
     NotANumber { option: &'static str, given: Option<String> },
+    NotADate { given: Option<String> },
 }
 
 impl fmt::Display for Problem {
@@ -45,6 +51,10 @@ impl fmt::Display for Problem {
                 write!(f, "{option} takes a whole number, not `{given}`")
             }
             Self::NotANumber { option, given: None } => write!(f, "{option} takes a whole number"),
+            Self::NotADate { given: Some(given) } => {
+                write!(f, "--from takes a date such as 2008-09-02, not `{given}`")
+            }
+            Self::NotADate { given: None } => write!(f, "--from takes a date such as 2008-09-02"),
         }
     }
 }
@@ -53,13 +63,18 @@ impl std::error::Error for Problem {}
 
 /// Reads the arguments after the program's name.
 pub(crate) fn parse(mut given: impl Iterator<Item = String>) -> Result<Request, Problem> {
-    let mut arguments = Arguments { pace: Some(Duration::from_secs(1)), days: None, once: false };
+    let mut arguments = Arguments { pace: Some(Duration::from_secs(1)), from: None, days: None, once: false };
     while let Some(argument) = given.next() {
         match argument.as_str() {
             "--pace-ms" => {
                 arguments.pace = Some(Duration::from_millis(number("--pace-ms", given.next())?));
             }
             "--step" => arguments.pace = None,
+            "--from" => {
+                let given = given.next();
+                let date = given.as_deref().and_then(|text| text.parse().ok());
+                arguments.from = Some(date.ok_or(Problem::NotADate { given })?);
+            }
             "--days" => arguments.days = Some(number("--days", given.next())?),
             "--once" => arguments.once = true,
             "--help" | "-h" => return Ok(Request::Help),
@@ -85,12 +100,14 @@ mod tests {
     #[test]
     fn defaults_and_options() {
         let replay = |ms: Option<u64>, days, once| {
-            Ok(Request::Replay(Arguments { pace: ms.map(Duration::from_millis), days, once }))
+            Ok(Request::Replay(Arguments { pace: ms.map(Duration::from_millis), from: None, days, once }))
         };
         assert_eq!(read(""), replay(Some(1_000), None, false));
         assert_eq!(read("--pace-ms 0 --once --days 30"), replay(Some(0), Some(30), true));
         assert_eq!(read("--step --once"), replay(None, None, true));
         assert_eq!(read("--days 3 --help"), Ok(Request::Help));
+        let Ok(Request::Replay(crash)) = read("--from 2008-09-02") else { panic!("it is one") };
+        assert_eq!(crash.from, Some(jiff::civil::date(2008, 9, 2)));
     }
 
     #[test]
@@ -100,5 +117,7 @@ mod tests {
         assert_eq!(problem("--days three"), "--days takes a whole number, not `three`");
         assert_eq!(problem("--days -1"), "--days takes a whole number, not `-1`");
         assert_eq!(problem("--pace-ms"), "--pace-ms takes a whole number");
+        assert_eq!(problem("--from May"), "--from takes a date such as 2008-09-02, not `May`");
+        assert_eq!(problem("--from"), "--from takes a date such as 2008-09-02");
     }
 }

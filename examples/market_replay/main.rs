@@ -141,7 +141,11 @@ fn pass(
         if *left == Some(0) {
             return End::Enough;
         }
-        screen.day(&desk.live_through(day));
+        let report = desk.live_through(day);
+        if arguments.from.is_some_and(|from| day.date < from) {
+            continue;
+        }
+        screen.day(&report);
         *left = left.map(|days| days - 1);
         // The last day of a limited replay needs no pause after it.
         if *left != Some(0) && (stopped(words, arguments) || screen.is_closed()) {
