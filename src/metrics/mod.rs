@@ -11,6 +11,7 @@ mod groups;
 pub mod labels;
 mod latch;
 mod observed;
+mod point;
 mod reader;
 mod reading;
 mod registry;

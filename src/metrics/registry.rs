@@ -2,14 +2,14 @@
 //!
 //! The scrape and the alert rules read the series themselves: collecting through OpenTelemetry's SDK copies the
 //! attributes of each, which costs more than all the rest of a scrape. The private provider has every instrument that the
-//! service publishes, and is told at its own collection, for OTLP. Only this crate's callbacks run in either, so no service can hang or poison
-//! them.
+//! service publishes, and is told at its own collection, for OTLP. Only this crate's callbacks run in either, so no
+//! service can hang or poison them.
 
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 
-use opentelemetry::metrics::{BoundCounter, BoundGauge, BoundHistogram, Meter, MeterProvider};
+use opentelemetry::metrics::{BoundHistogram, Meter, MeterProvider};
 use opentelemetry::{KeyValue, Value};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::{OTelSdkError, OTelSdkResult};
@@ -17,11 +17,12 @@ use opentelemetry_sdk::metrics::data::ResourceMetrics;
 use opentelemetry_sdk::metrics::reader::MetricReader as _;
 use opentelemetry_sdk::metrics::{self as sdk, Aggregation, SdkMeterProvider, Stream};
 
-use super::bound::{Amount, Count, Distribution, Exported, Level};
+use super::bound::{Amount, Count, Distribution, Level};
 use super::caps::{MAX_FREE_VALUES, MAX_VALUE_BYTES, OTHER};
 use super::catalog::{self, CATALOG, Group, Instrument, Kind, Values};
 use super::collected::{Catalogue, Exemplars, SeriesExemplars};
 use super::observed::Observed;
+use super::point::{Point, Told};
 use super::reader::SharedReader;
 use super::series::{GroupState, InstrumentState, Recorded, Series};
 use crate::lock::lock;
@@ -30,7 +31,7 @@ const OVER_CAP: &Instrument = catalog::named("trading_telemetry_over_cap_total")
 const REFUSED: &Instrument = catalog::named("trading_telemetry_refused_values_total");
 
 /// Every series of an instrument by its attributes, sorted by key as the SDK keeps them.
-pub(crate) type SeriesByAttributes = HashMap<Vec<KeyValue>, Arc<Series>>;
+type SeriesByAttributes = HashMap<Vec<KeyValue>, Arc<Series>>;
 
 /// The catalogue's instruments.
 #[derive(Debug)]
@@ -49,62 +50,6 @@ pub(crate) struct Registry {
     points: Mutex<Vec<Vec<Point>>>,
     observed: Mutex<Vec<Observed>>,
     foreign_refusals: Mutex<HashMap<String, Count>>,
-}
-
-/// A series on the scrape.
-#[derive(Debug)]
-struct Point {
-    attributes: Arc<[KeyValue]>,
-    series: Arc<Series>,
-    told: Told,
-}
-
-/// What OpenTelemetry's instrument of a series has been told. It is made when it is first told something: most services
-/// export no metrics.
-#[derive(Debug)]
-enum Told {
-    Count(Option<BoundCounter<u64>>, u64),
-    Amount(Option<BoundCounter<f64>>, f64),
-    Level(Option<BoundGauge<f64>>),
-    /// Whatever is recorded, if anything.
-    Distribution(Option<Exported>),
-}
-
-impl Point {
-    fn value(&self) -> f64 {
-        #[expect(clippy::cast_precision_loss, reason = "a Prometheus value is a float")]
-        match self.told {
-            Told::Count(..) => self.series.number() as f64,
-            _ => self.series.value(),
-        }
-    }
-
-    fn tell(&mut self, row: &'static Instrument, meter: &Meter) {
-        let (name, help, attributes) = (row.otel_name(), row.help, &*self.attributes);
-        match &mut self.told {
-            Told::Count(bound, told) => {
-                let make = || meter.u64_counter(name).with_description(help).build().bind(attributes);
-                let number = self.series.number();
-                bound.get_or_insert_with(make).add(number.wrapping_sub(*told));
-                *told = number;
-            }
-            Told::Amount(bound, told) => {
-                let make = || meter.f64_counter(name).with_description(help).build().bind(attributes);
-                let value = self.series.value();
-                bound.get_or_insert_with(make).add(value - *told);
-                *told = value;
-            }
-            Told::Level(bound) => {
-                let make = || meter.f64_gauge(name).with_description(help).build().bind(attributes);
-                bound.get_or_insert_with(make).record(self.series.value());
-            }
-            Told::Distribution(exported) => {
-                if let Some(exported) = exported {
-                    LazyLock::force(exported);
-                }
-            }
-        }
-    }
 }
 
 impl Registry {
