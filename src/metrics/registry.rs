@@ -128,6 +128,8 @@ impl Registry {
                 }
             }
         }
+        // The SDK asks the same callbacks.
+        let _one_after_the_other = lock(&self.observed);
         self.reader.collect(into)
     }
 
