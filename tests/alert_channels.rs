@@ -18,7 +18,7 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use trading_telemetry::alerts::channels::{Channel, HttpSettings, Outcome, Slack, Telegram};
 use trading_telemetry::alerts::delivery::{Delivery, DeliverySettings, Pace};
 use trading_telemetry::alerts::message::Notice;
-use trading_telemetry::alerts::outbox::Outbox;
+use trading_telemetry::alerts::outbox::{Opened as Outboxed, Outbox};
 use trading_telemetry::clock::SystemClock;
 
 mod support {
@@ -176,7 +176,7 @@ async fn every_answer_of_a_slack_server_has_its_class_and_shows_no_secret() {
         (Act::Silence, "again"),
         (Act::status(400, "invalid_payload"), "reformat"),
         (Act::status(400, "no_text"), "reformat"),
-        (Act::status(400, &echo), "reformat"),
+        (Act::status(400, &echo), "again"),
         (Act::status(403, "invalid_token"), "dead"),
         (Act::status(404, &echo), "dead"),
         (Act::status(410, "channel_is_archived"), "dead"),
@@ -216,7 +216,7 @@ async fn every_answer_of_a_telegram_server_has_its_class_and_shows_no_secret() {
         (Act::Silence, "again"),
         (telegram::refusal(400, "Bad Request: can't parse entities: Can't find end"), "reformat"),
         (telegram::refusal(400, "Bad Request: message is too long"), "reformat"),
-        (telegram::refusal(400, &echo), "reformat"),
+        (telegram::refusal(400, &echo), "again"),
         (telegram::refusal(400, "Bad Request: chat not found"), "dead"),
         (telegram::refusal(401, "Unauthorized"), "dead"),
         (telegram::refusal(403, "Forbidden: bot was blocked by the user"), "dead"),
@@ -285,6 +285,22 @@ async fn a_wrong_secret_or_recipient_is_a_dead_channel() {
     ] {
         assert_eq!(class_of(&outcome), "dead", "{outcome:?}");
     }
+}
+
+#[tokio::test]
+async fn a_critical_alert_outlasts_a_proxy_that_answers_bad_request() {
+    let slack = FakeSlack::start();
+    slack
+        .fake
+        .script([Act::status(400, "<html>Bad Request</html>"), Act::status(400, "<html>Bad Request</html>")]);
+    let channel: Arc<dyn Channel> = Arc::new(slack_at(slack.webhook_url()));
+    let clock = Arc::new(SystemClock::new());
+    let outbox = Outbox::in_memory();
+    let delivery =
+        Delivery::start(DeliverySettings::default(), vec![channel], outbox, &Outboxed::default(), clock);
+    delivery.submit(direct(Critical, "Kill Switch Activated"));
+    let accepted = slack.fake.wait_for_accepted(1).await;
+    assert!(accepted[0].body.contains("*Kill Switch Activated*"), "in its full form: {}", accepted[0].body);
 }
 
 #[tokio::test]

@@ -88,7 +88,10 @@ fn classify(answer: &Answer) -> Outcome {
             Outcome::Dead(failure())
         }
         (400, "channel_not_found" | "channel_is_archived" | "user_not_found") => Outcome::Dead(failure()),
-        (400 | 413, _) => Outcome::Reformat(failure()),
+        (400, "invalid_payload" | "invalid_blocks" | "no_text" | "msg_too_long" | "too_many_attachments")
+        | (413, _) => Outcome::Reformat(failure()),
+        // What Slack does not document may be a proxy's, and says nothing about the message.
+        (400, _) => Outcome::TryAgain(failure()),
         _ => Outcome::Dead(failure()),
     }
 }
@@ -110,7 +113,13 @@ mod tests {
         {
             assert!(matches!(outcome(status, body), Outcome::TryAgain(_)), "{status} {body}");
         }
-        for (status, body) in [(400, "invalid_payload"), (400, "no_text"), (400, "msg_too_long"), (413, "")] {
+        for (status, body) in [
+            (400, "invalid_payload"),
+            (400, "invalid_blocks"),
+            (400, "no_text"),
+            (400, "msg_too_long"),
+            (413, ""),
+        ] {
             assert!(matches!(outcome(status, body), Outcome::Reformat(_)), "{status} {body}");
         }
         let dead = [
@@ -125,6 +134,13 @@ mod tests {
         ];
         for (status, body) in dead {
             assert!(matches!(outcome(status, body), Outcome::Dead(_)), "{status} {body}");
+        }
+    }
+
+    #[test]
+    fn a_400_that_slack_does_not_document_is_tried_again() {
+        for body in ["<html><h1>Bad Request</h1></html>", "", "something_new"] {
+            assert!(matches!(outcome(400, body), Outcome::TryAgain(_)), "{body}");
         }
     }
 

@@ -153,11 +153,20 @@ const NO_CHAT: [&str; 8] = [
     "TOPIC_CLOSED",
 ];
 
+/// What a 400 says when this form of the message will never do.
+const NO_TEXT: [&str; 7] = [
+    "can't parse",
+    "message is too long",
+    "MESSAGE_TOO_LONG",
+    "text is empty",
+    "must be non-empty",
+    "must be encoded in UTF-8",
+    "ENTIT",
+];
+
 fn classify(answer: &Answer) -> Class {
-    let reply: Option<Reply> = serde_json::from_slice(&answer.body).ok();
+    let reply: Reply = serde_json::from_slice(&answer.body).unwrap_or_default();
     let status = answer.status;
-    let known = reply.is_some();
-    let reply = reply.unwrap_or_default();
     let outcome = match status {
         200 if reply.ok => Outcome::Accepted,
         200..300 => Outcome::TryAgain(Failure::status(status, "not answered by Telegram")),
@@ -165,7 +174,7 @@ fn classify(answer: &Answer) -> Class {
             Outcome::SlowDown(reply.parameters.retry_after.map(Duration::from_secs).or(answer.retry_after))
         }
         408 | 500.. => Outcome::TryAgain(Failure::status(status, "")),
-        400 if known => match reply.parameters.migrate_to_chat_id {
+        400 => match reply.parameters.migrate_to_chat_id {
             Some(chat_id) => return Class::Moved(chat_id),
             None => refused(&reply.description),
         },
@@ -178,11 +187,16 @@ fn classify(answer: &Answer) -> Class {
     Class::Outcome(outcome)
 }
 
-/// A description is compared, never repeated: whoever answered may have put the URL into it.
+/// A description is compared, never repeated: whoever answered may have put the URL into it. One that nobody knows says
+/// nothing about the message, and may be gone the next time.
 fn refused(description: &str) -> Outcome {
-    match NO_CHAT.into_iter().find(|words| description.contains(words)) {
-        Some(words) => Outcome::Dead(Failure::status(400, words)),
-        None => Outcome::Reformat(Failure::status(400, "the message was refused")),
+    let says = |known: &[&'static str]| known.iter().copied().find(|words| description.contains(words));
+    if let Some(words) = says(&NO_CHAT) {
+        Outcome::Dead(Failure::status(400, words))
+    } else if says(&NO_TEXT).is_some() {
+        Outcome::Reformat(Failure::status(400, "the message was refused"))
+    } else {
+        Outcome::TryAgain(Failure::status(400, ""))
     }
 }
 
@@ -214,9 +228,13 @@ mod tests {
             let body = format!(r#"{{"ok":false,"error_code":400,"description":"Bad Request: {words}"}}"#);
             assert!(matches!(outcome(400, &body), Outcome::Reformat(_)), "{words}");
         }
+        let unknown =
+            r#"{"ok":false,"error_code":400,"description":"Bad Request: message thread not found"}"#;
+        assert!(matches!(outcome(400, unknown), Outcome::TryAgain(_)));
         let no_chat = r#"{"ok":false,"error_code":400,"description":"Bad Request: chat not found"}"#;
         assert!(matches!(outcome(400, no_chat), Outcome::Dead(_)));
-        for status in [301, 302, 400, 401, 403, 404] {
+        assert!(matches!(outcome(400, "<html>"), Outcome::TryAgain(_)));
+        for status in [301, 302, 401, 403, 404] {
             assert!(matches!(outcome(status, "<html>"), Outcome::Dead(_)), "{status}");
         }
         let moved = r#"{"ok":false,"error_code":400,"description":"Bad Request: group chat was upgraded to a supergroup chat","parameters":{"migrate_to_chat_id":-1001234567890}}"#;
