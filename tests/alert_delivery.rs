@@ -332,6 +332,51 @@ async fn a_dead_channel_is_told_to_the_others_probed_and_heals_by_itself() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_refused_test_keeps_no_message_from_its_channel() {
+    for refusal in [dead(), down()] {
+        let (slack, telegram) = (Scripted::new("slack"), Scripted::new("telegram"));
+        slack.script([refusal]);
+        let delivery = start(DeliverySettings::default(), &[&slack, &telegram]);
+        delivery.test_channel("slack").await.unwrap_err();
+        assert!(delivery.stats()[1].is_up(), "it has refused no alert");
+        delivery.submit(direct(Critical, "urgent"));
+        sleep(SECOND / 10).await;
+        assert_eq!(slack.titles(), ["urgent"]);
+        assert_eq!(telegram.titles(), ["urgent"], "no trouble to tell of");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_channel_that_has_nothing_left_to_send_is_not_down_for_ever() {
+    for failure in [dead(), down()] {
+        let (slack, telegram) = (Scripted::new("slack"), Scripted::new("telegram"));
+        slack.always(failure.clone());
+        let delivery = start(DeliverySettings::default(), &[&slack, &telegram]);
+        delivery.submit(direct(Critical, "urgent"));
+        sleep(3 * MINUTE).await;
+        assert_eq!(telegram.titles(), ["urgent", "Alert channel slack is not delivering"]);
+        sleep(23 * 60 * MINUTE).await;
+        assert!(!delivery.stats()[1].is_up());
+        // The message is too old, and no other waits.
+        sleep(72 * MINUTE).await;
+        assert!(delivery.stats()[1].is_up(), "{failure:?}");
+        let told = telegram.accepted();
+        assert_eq!(told.len(), 3);
+        assert_eq!(told[2].notice.event.kind, Resolved);
+        assert!(told[2].text().contains("The next message will show"), "{}", told[2].text());
+
+        // And the next one does.
+        let requests = slack.sent().len();
+        sleep(60 * MINUTE).await;
+        assert_eq!(slack.sent().len(), requests, "nobody is sent a message for the sake of it");
+        slack.always(Outcome::Accepted);
+        delivery.submit(direct(Critical, "again"));
+        sleep(SECOND / 10).await;
+        assert_eq!(slack.titles(), ["again"]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_dead_channel_that_is_set_up_anew_is_over_once_it_has_taken_a_message() {
     let (slack, telegram) = (Scripted::new("slack"), Scripted::new("telegram"));
     telegram.always(dead());

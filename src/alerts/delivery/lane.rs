@@ -43,6 +43,8 @@ pub(super) enum Next {
 #[derive(Debug)]
 enum Health {
     Up,
+    /// It did not take the last message, and nothing waits any more that could show whether it would now.
+    Idle,
     /// Failures in a row, and when the next try is.
     Failing {
         failures: u32,
@@ -196,9 +198,10 @@ impl Lane {
     pub(super) fn next(&mut self, now: Now, committed: Ticket, batch: &mut Batch<'_>) -> Next {
         self.expire(now, batch);
         self.tell_of_drops(now, batch);
+        self.rest(now.monotonic);
         let at = now.monotonic;
         let blocked_until = self.not_before.max(match &self.health {
-            Health::Up => Duration::ZERO,
+            Health::Up | Health::Idle => Duration::ZERO,
             Health::Failing { retry_at, .. } => *retry_at,
             Health::Dead { probe_at, .. } => *probe_at,
         });
@@ -243,7 +246,25 @@ impl Lane {
         let expiry = self.queue.iter().map(|entry| entry.expires(self.ttl(entry))).min();
         let trouble =
             self.trouble.is_none().then(|| self.trouble_at()).flatten().filter(|trouble| *trouble > at);
-        [expiry, trouble].into_iter().flatten().min()
+        [expiry, trouble, self.rests_at()].into_iter().flatten().min()
+    }
+
+    /// When a channel that is down and has nothing to send counts as up again: nobody can know before the next message,
+    /// which is sent at once.
+    fn rests_at(&self) -> Option<Duration> {
+        match &self.health {
+            _ if !self.is_empty() => None,
+            Health::Up | Health::Idle => None,
+            Health::Failing { retry_at, .. } => Some(*retry_at + self.settings.probe),
+            Health::Dead { probe_at, .. } => Some(*probe_at),
+        }
+    }
+
+    fn rest(&mut self, at: Duration) {
+        if self.rests_at().is_some_and(|rests_at| at >= rests_at) {
+            self.health = Health::Idle;
+            self.stats.set_up(true);
+        }
     }
 
     fn ttl(&self, entry: &Entry) -> Duration {
@@ -316,14 +337,13 @@ impl Lane {
         }
     }
 
-    /// Takes note of a result that no message of the queue had: that of a test.
+    /// Takes note of what became of a test. Whoever asked for it is told of a failure; a channel is down by the messages
+    /// that it does not take.
     pub(super) fn learn(&mut self, outcome: &Outcome, now: Now, jitter: f64, batch: &mut Batch<'_>) {
         match outcome {
             Outcome::Accepted => self.works(batch),
             Outcome::SlowDown(wait) => self.pause(*wait, now, jitter, batch),
-            Outcome::TryAgain(why) => self.fails(why, now.monotonic, jitter),
-            Outcome::Dead(why) => self.dies(why.clone(), now.monotonic),
-            Outcome::Reformat(_) | Outcome::Moved => {}
+            _ => {}
         }
     }
 
@@ -348,7 +368,7 @@ impl Lane {
     fn fails(&mut self, why: &Failure, at: Duration, jitter: f64) {
         let failures = match &self.health {
             Health::Failing { failures, .. } => failures.saturating_add(1),
-            Health::Up | Health::Dead { .. } => 1,
+            Health::Up | Health::Idle | Health::Dead { .. } => 1,
         };
         if failures == 1 {
             let reason = why.to_string();
@@ -413,9 +433,16 @@ impl Lane {
                 self.trouble = Some(event.clone());
                 Some(event)
             }
-            // While it fails, nobody has seen it recover.
-            (Some(open), None) if matches!(self.health, Health::Up) => {
-                let over = own::over(open, "The channel takes messages again.", now.wall);
+            (Some(open), None) => {
+                let message = match &self.health {
+                    Health::Up => "The channel takes messages again.",
+                    Health::Idle => {
+                        "Nothing waits for the channel any more. The next message will show whether it works."
+                    }
+                    // While it fails, nobody has seen it recover.
+                    Health::Failing { .. } | Health::Dead { .. } => return None,
+                };
+                let over = own::over(open, message, now.wall);
                 self.trouble = None;
                 Some(over)
             }

@@ -81,7 +81,8 @@ impl ChannelStats {
         self.attempts.load(Ordering::Relaxed)
     }
 
-    /// Whether the channel took the last message that it was sent. True before the first.
+    /// Whether the channel took the last message that it was sent. True before the first, and again once nothing has
+    /// waited for a while that could show whether it is still down.
     pub fn is_up(&self) -> bool {
         self.up.load(Ordering::Relaxed)
     }
