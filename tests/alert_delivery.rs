@@ -291,6 +291,57 @@ async fn what_is_not_critical_is_given_up_after_an_hour_and_critical_after_a_day
     assert_eq!(delivery.queues()[0].1.length, 0);
 }
 
+/// What people see of incident `id`, as kinds.
+fn kinds(channel: &Scripted) -> Vec<EventKind> {
+    channel.accepted().iter().map(|sent| sent.notice.event.kind).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_still_holds_is_told_however_long_the_outage_was() {
+    let slack = Scripted::new("slack");
+    slack.always(down());
+    let delivery = start(DeliverySettings::default(), &[&slack]);
+    delivery.submit(state("1", Opened, Warning, "10:01:02"));
+    sleep(70 * MINUTE).await;
+    slack.always(Outcome::Accepted);
+    sleep(2 * MINUTE).await;
+    assert_eq!(kinds(&slack), [Opened]);
+    delivery.submit(state("1", Resolved, Warning, "11:20:00"));
+    sleep(SECOND).await;
+    assert_eq!(kinds(&slack), [Opened, Resolved]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_end_of_a_critical_incident_is_worth_a_day_whatever_it_ended_from() {
+    let slack = Scripted::new("slack");
+    let delivery = start(DeliverySettings::default(), &[&slack]);
+    delivery.submit(state("1", Opened, Critical, "10:01:02"));
+    sleep(SECOND).await;
+    slack.always(down());
+    delivery.submit(state("1", DeEscalated, Warning, "10:05:00"));
+    delivery.submit(state("1", Resolved, Warning, "10:06:00"));
+    sleep(23 * 60 * MINUTE).await;
+    slack.always(Outcome::Accepted);
+    sleep(2 * MINUTE).await;
+    assert_eq!(kinds(&slack), [Opened, Resolved]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_began_and_ended_unseen_is_given_up_by_its_worst() {
+    let slack = Scripted::new("slack");
+    slack.always(down());
+    let delivery = start(DeliverySettings::default(), &[&slack]);
+    for (incident, worst) in [("1", Warning), ("2", Critical)] {
+        delivery.submit(state(incident, Opened, worst, "10:01:02"));
+        delivery.submit(state(incident, Resolved, worst, "10:06:00"));
+    }
+    sleep(62 * MINUTE).await;
+    assert_eq!(delivery.queues()[0].1.length, 1);
+    assert_eq!(count(&delivery, "slack", DeliveryResult::Undeliverable), 1);
+    sleep(24 * 60 * MINUTE).await;
+    assert_eq!(delivery.queues()[0].1.length, 0);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_jump_of_the_wall_clock_changes_nothing() {
     for hours in [-1, 1, -1000, 1000] {

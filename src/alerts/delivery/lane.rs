@@ -4,7 +4,7 @@
 //! rest.
 
 use std::cmp::Reverse;
-use std::collections::{HashSet, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ use super::pace::{Pace, Tokens};
 use super::settings::DeliverySettings;
 use super::stats::{ChannelStats, DeliveryResult, QueueSnapshot};
 use crate::alerts::channels::{Failure, Outcome};
-use crate::alerts::event::Event;
+use crate::alerts::event::{AlertSeverity, Event, EventKind};
 use crate::alerts::outbox::{Batch, Table, Ticket};
 
 /// The moment of a decision.
@@ -77,8 +77,9 @@ pub(super) struct Lane {
     not_before: Duration,
     /// The batch that takes the last accepted message off the disk, and when it was begun.
     acknowledged: (Ticket, Duration),
-    /// Open incidents that this channel was told of: it hears their end, too.
-    told: HashSet<String>,
+    /// The incidents that people know of from this channel, with the highest severity that it has told: they hear the
+    /// end, too.
+    told: HashMap<String, AlertSeverity>,
     dropped: u64,
     /// The incident that this channel itself is.
     trouble: Option<Event>,
@@ -104,7 +105,7 @@ impl Lane {
             health: Health::Up,
             not_before: Duration::ZERO,
             acknowledged: (0, Duration::ZERO),
-            told: HashSet::new(),
+            told: HashMap::new(),
             dropped: 0,
             trouble: None,
         }
@@ -117,9 +118,11 @@ impl Lane {
         self.not_before = now.monotonic + left.min(pause.length).min(self.settings.longest_pause);
     }
 
-    /// Goes on with an open incident that this channel was told of before.
-    pub(super) fn restore_told(&mut self, incident: &str) {
-        self.told.insert(incident.to_owned());
+    /// Goes on with an open incident that people know of from this channel.
+    pub(super) fn restore_told(&mut self, incident: &str, severity: &[u8]) {
+        // What cannot be read is worth the most.
+        let severity = serde_json::from_slice(severity).unwrap_or(AlertSeverity::Critical);
+        self.told.insert(incident.to_owned(), severity);
     }
 
     /// Goes on with the incident that this channel is: until it takes a message, nobody knows that it is over.
@@ -129,12 +132,20 @@ impl Lane {
         self.stats.set_up(false);
     }
 
-    /// Whether this channel gets `event`: by its route, or because it knows the incident.
+    /// Whether this channel gets `event`: by its route, or because it has told of the incident or is about to.
     pub(super) fn wants(&self, event: &Event) -> bool {
         self.settings.routes.lead_to(self.channel, event)
             || (event.kind.is_of_incident()
-                && event.channels.is_none()
-                && self.told.contains(&event.incident))
+                && (self.is_known(event) || self.queue.iter().any(|waiting| waiting.is_continued_by(event))))
+    }
+
+    /// Whether people know of the incident of `event`, or will once the message in flight has arrived.
+    fn is_known(&self, event: &Event) -> bool {
+        self.told.contains_key(&event.incident) || self.is_in_flight(event)
+    }
+
+    fn is_in_flight(&self, event: &Event) -> bool {
+        self.in_flight.as_ref().is_some_and(|sent| sent.is_continued_by(event))
     }
 
     /// Queues a message, or makes one that waits tell of it.
@@ -146,16 +157,8 @@ impl Lane {
             self.stats.add_many(severity, DeliveryResult::Deduplicated, u64::from(event.count - 1));
         }
         let waiting = self.queue.iter_mut().find(|waiting| waiting.is_continued_by(event));
-        let is_hidden = event.silenced && waiting.is_none();
-        if event.is_open() {
-            if !is_hidden && self.told.insert(event.incident.clone()) {
-                batch.put(Table::Told, &told_key(self.channel, &event.incident), Vec::new());
-            }
-        } else if self.told.remove(&event.incident) {
-            batch.remove(Table::Told, &told_key(self.channel, &event.incident));
-        }
         // A state that must not be shown still ends what an unsent message would claim.
-        if is_hidden {
+        if event.silenced && waiting.is_none() {
             self.stats.add(severity, DeliveryResult::Silenced);
             return;
         }
@@ -243,7 +246,7 @@ impl Lane {
 
     /// When something happens by itself.
     fn next_deadline(&self, at: Duration) -> Option<Duration> {
-        let expiry = self.queue.iter().map(|entry| entry.expires(self.ttl(entry))).min();
+        let expiry = self.queue.iter().filter_map(|entry| self.expires(entry)).min();
         let trouble =
             self.trouble.is_none().then(|| self.trouble_at()).flatten().filter(|trouble| *trouble > at);
         [expiry, trouble, self.rests_at()].into_iter().flatten().min()
@@ -267,22 +270,51 @@ impl Lane {
         }
     }
 
-    fn ttl(&self, entry: &Entry) -> Duration {
-        if entry.is_critical() { self.settings.critical_ttl } else { self.settings.ttl }
+    /// When it is worth nothing any more: never while what it tells still holds, and the end of an incident not before
+    /// what people were told of it.
+    fn expires(&self, entry: &Entry) -> Option<Duration> {
+        let event = &entry.stored.event;
+        if event.is_open() {
+            return None;
+        }
+        let told = self.told.get(&event.incident).filter(|_| event.kind == EventKind::Resolved);
+        let worth = told.copied().max(Some(entry.stored.severity));
+        let is_critical = worth == Some(AlertSeverity::Critical);
+        Some(entry.expires(if is_critical { self.settings.critical_ttl } else { self.settings.ttl }))
     }
 
     fn expire(&mut self, now: Now, batch: &mut Batch<'_>) {
-        let expired =
-            |lane: &Self| lane.queue.iter().position(|entry| now.monotonic >= entry.expires(lane.ttl(entry)));
+        let expired = |lane: &Self| {
+            lane.queue.iter().position(|entry| lane.expires(entry).is_some_and(|at| now.monotonic >= at))
+        };
         while let Some(entry) = expired(self).and_then(|index| self.queue.remove(index)) {
             self.give_up(&entry, &Failure::new("too old"), batch);
         }
     }
 
-    fn give_up(&self, entry: &Entry, why: &Failure, batch: &mut Batch<'_>) {
-        batch.remove(Table::Unsent, &entry.key(self.channel));
+    fn give_up(&mut self, entry: &Entry, why: &Failure, batch: &mut Batch<'_>) {
+        self.forget(entry, batch);
         self.stats.add(entry.stored.severity, DeliveryResult::Undeliverable);
         own::log_undeliverable(self.channel, &entry.stored.event, why);
+    }
+
+    /// Takes a message off the disk that is not to be sent again; with an end everything about its incident.
+    fn forget(&mut self, entry: &Entry, batch: &mut Batch<'_>) {
+        let event = &entry.stored.event;
+        batch.remove(Table::Unsent, &entry.key(self.channel));
+        if event.kind == EventKind::Resolved && self.told.remove(&event.incident).is_some() {
+            batch.remove(Table::Told, &told_key(self.channel, &event.incident));
+        }
+    }
+
+    /// Takes note of what people know now.
+    fn remember(&mut self, entry: &Entry, batch: &mut Batch<'_>) {
+        let (event, severity) = (&entry.stored.event, entry.stored.severity);
+        if event.is_open() && self.told.get(&event.incident).is_none_or(|told| *told < severity) {
+            self.told.insert(event.incident.clone(), severity);
+            let bytes = serde_json::to_vec(&severity).unwrap_or_default();
+            batch.put(Table::Told, &told_key(self.channel, &event.incident), bytes);
+        }
     }
 
     /// Once there is room again, says how many messages there was none for.
@@ -299,7 +331,8 @@ impl Lane {
         let (at, severity) = (now.monotonic, entry.stored.severity);
         match outcome {
             Outcome::Accepted => {
-                batch.remove(Table::Unsent, &entry.key(self.channel));
+                self.forget(&entry, batch);
+                self.remember(&entry, batch);
                 self.acknowledged = (batch.ticket(), at);
                 self.stats.add(severity, DeliveryResult::Sent);
                 self.works(batch);

@@ -292,11 +292,11 @@ impl Inner {
                 station.lane().restore_pause(bytes, now);
             }
         }
-        for (key, _) in opened.contents.of(Table::Told) {
+        for (key, severity) in opened.contents.of(Table::Told) {
             if let Some((channel, incident)) = key.split_once('/')
                 && let Some(station) = self.station(channel)
             {
-                station.lane().restore_told(incident);
+                station.lane().restore_told(incident, severity);
             }
         }
         for open in own::open(&opened.contents).filter(|open| !own::is_of_outbox(open)) {
