@@ -578,6 +578,51 @@ async fn on_overflow_the_mildest_go_first_and_their_number_is_told() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn on_overflow_nobody_loses_the_end_of_an_incident_that_he_was_told_of() {
+    let slack = Scripted::new("slack");
+    let settings = DeliverySettings { queue: 3, ..DeliverySettings::default() };
+    let delivery = start(settings, &[&slack]);
+    delivery.submit(state("1", Opened, Warning, "10:01:02"));
+    sleep(SECOND).await;
+    // This one ends while its beginning is in flight.
+    slack.take(SECOND / 2);
+    delivery.submit(state("2", Opened, Warning, "10:01:02"));
+    sleep(SECOND / 10).await;
+    delivery.submit(state("2", Resolved, Warning, "10:01:03"));
+    slack.script([Outcome::Accepted]);
+    slack.always(down());
+    delivery.submit(state("1", Resolved, Warning, "10:01:40"));
+    for number in 0..5 {
+        delivery.submit(direct(Critical, &format!("c{number}")));
+    }
+    sleep(MINUTE).await;
+    slack.always(Outcome::Accepted);
+    sleep(5 * MINUTE).await;
+    assert_eq!(
+        slack.titles(),
+        ["Drawdown", "Drawdown", "c2", "c3", "c4", "Drawdown", "Drawdown", "Alerts were dropped"]
+    );
+    assert_eq!(kinds(&slack)[5..7], [Resolved, Resolved]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_incident_whose_beginning_was_dropped_is_not_told_by_its_end() {
+    let slack = Scripted::new("slack");
+    slack.always(down());
+    let settings = DeliverySettings { queue: 3, ..DeliverySettings::default() };
+    let delivery = start(settings, &[&slack]);
+    delivery.submit(state("1", Opened, Warning, "10:01:02"));
+    for number in 0..3 {
+        delivery.submit(direct(Critical, &format!("c{number}")));
+    }
+    delivery.submit(state("1", Resolved, Warning, "10:01:40"));
+    slack.always(Outcome::Accepted);
+    sleep(5 * MINUTE).await;
+    assert_eq!(slack.titles(), ["c0", "c1", "c2", "Alerts were dropped"]);
+    assert!(slack.accepted()[3].text().contains("1 messages"), "{}", slack.accepted()[3].text());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_silenced_state_is_not_sent_but_ends_what_an_unsent_message_would_claim() {
     let slack = Scripted::new("slack");
     let delivery = start(DeliverySettings::default(), &[&slack]);

@@ -4,7 +4,7 @@
 //! rest.
 
 use std::cmp::Reverse;
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -80,6 +80,8 @@ pub(super) struct Lane {
     /// The incidents that people know of from this channel, with the highest severity that it has told: they hear the
     /// end, too.
     told: HashMap<String, AlertSeverity>,
+    /// Open incidents of which this channel kept silent: their end alone would say nothing.
+    untold: HashSet<String>,
     dropped: u64,
     /// The incident that this channel itself is.
     trouble: Option<Event>,
@@ -106,6 +108,7 @@ impl Lane {
             not_before: Duration::ZERO,
             acknowledged: (0, Duration::ZERO),
             told: HashMap::new(),
+            untold: HashSet::new(),
             dropped: 0,
             trouble: None,
         }
@@ -156,10 +159,16 @@ impl Lane {
         if event.count > 1 {
             self.stats.add_many(severity, DeliveryResult::Deduplicated, u64::from(event.count - 1));
         }
+        let is_known = self.is_known(event);
         let waiting = self.queue.iter_mut().find(|waiting| waiting.is_continued_by(event));
         // A state that must not be shown still ends what an unsent message would claim.
         if event.silenced && waiting.is_none() {
             self.stats.add(severity, DeliveryResult::Silenced);
+            return;
+        }
+        let is_end_of_untold = event.kind == EventKind::Resolved && self.untold.remove(&event.incident);
+        if is_end_of_untold && waiting.is_none() && !is_known {
+            self.stats.add(severity, DeliveryResult::Dropped);
             return;
         }
         if entry.is_critical()
@@ -176,20 +185,29 @@ impl Lane {
         } else {
             batch.put(Table::Unsent, &entry.key(self.channel), entry.bytes());
             self.queue.push_back(entry);
-            if self.queue.len() > self.settings.queue.max(1) {
-                self.drop_one(batch);
-            }
+            self.make_room(batch);
         }
     }
 
-    /// Drops the oldest of the mildest.
-    fn drop_one(&mut self, batch: &mut Batch<'_>) {
-        let worth = |entry: &Entry| (entry.urgency(), entry.stored.severity);
-        let mildest = self.queue.iter().enumerate().min_by_key(|(_, entry)| worth(entry));
-        let Some(victim) = mildest.map(|(index, _)| index).and_then(|index| self.queue.remove(index)) else {
+    /// Drops the oldest of the mildest where there is no room. What goes on with an incident that people know of takes
+    /// none: it is one message of each, and without it they would go on to believe what is over.
+    fn make_room(&mut self, batch: &mut Batch<'_>) {
+        let room = self.settings.queue.max(1);
+        if self.queue.len() <= room {
             return;
-        };
+        }
+        let takes_room = |(_, entry): &(usize, &Entry)| !self.is_known(&entry.stored.event);
+        let worth = |entry: &Entry| (entry.urgency(), entry.stored.severity);
+        let takers = || self.queue.iter().enumerate().filter(takes_room);
+        if takers().count() <= room {
+            return;
+        }
+        let mildest = takers().min_by_key(|(_, entry)| worth(entry)).map(|(index, _)| index);
+        let Some(victim) = mildest.and_then(|index| self.queue.remove(index)) else { return };
         batch.remove(Table::Unsent, &victim.key(self.channel));
+        if victim.stored.event.is_open() {
+            self.untold.insert(victim.stored.event.incident.clone());
+        }
         self.stats.add(victim.stored.severity, DeliveryResult::Dropped);
         if self.dropped == 0 {
             tracing::error!(target: "trading_telemetry", channel = self.channel, "alert_queue_full");
@@ -310,6 +328,7 @@ impl Lane {
     /// Takes note of what people know now.
     fn remember(&mut self, entry: &Entry, batch: &mut Batch<'_>) {
         let (event, severity) = (&entry.stored.event, entry.stored.severity);
+        self.untold.remove(&event.incident);
         if event.is_open() && self.told.get(&event.incident).is_none_or(|told| *told < severity) {
             self.told.insert(event.incident.clone(), severity);
             let bytes = serde_json::to_vec(&severity).unwrap_or_default();

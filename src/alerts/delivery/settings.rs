@@ -14,7 +14,8 @@ pub struct DeliverySettings {
     pub origin: Arc<Origin>,
     /// Which channels get what.
     pub routes: Routes,
-    /// How many messages wait for a channel; beyond it the mildest are dropped.
+    /// How many messages wait for a channel; beyond it the mildest are dropped. Those that go on with an incident of
+    /// which the channel has told are not among them.
     pub queue: usize,
     /// How long a critical message is worth sending.
     pub critical_ttl: Duration,
