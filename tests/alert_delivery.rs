@@ -622,15 +622,68 @@ async fn an_incident_whose_beginning_was_dropped_is_not_told_by_its_end() {
     assert!(slack.accepted()[3].text().contains("1 messages"), "{}", slack.accepted()[3].text());
 }
 
+fn silenced(event: Event) -> Event {
+    Event { silenced: true, ..event }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_silence_over_a_message_in_flight_leaves_nobody_with_an_incident_that_is_over() {
+    for (answer, told) in [(down(), vec![Resolved]), (Outcome::Accepted, vec![Opened, Resolved])] {
+        let slack = Scripted::new("slack");
+        slack.take(SECOND);
+        slack.script([answer]);
+        let delivery = start(DeliverySettings::default(), &[&slack]);
+        delivery.submit(state("1", Opened, Critical, "10:01:02"));
+        sleep(SECOND / 2).await;
+        delivery.submit(silenced(state("1", Resolved, Critical, "10:01:40")));
+        sleep(MINUTE).await;
+        assert_eq!(kinds(&slack), told);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_state_that_is_muted_while_a_message_is_in_flight_is_told_only_with_it() {
+    for (answer, told) in [(down(), vec![Escalated]), (Outcome::Accepted, vec![Opened])] {
+        let slack = Scripted::new("slack");
+        slack.take(SECOND);
+        slack.script([answer]);
+        let delivery = start(DeliverySettings::default(), &[&slack]);
+        delivery.submit(state("1", Opened, Warning, "10:01:02"));
+        sleep(SECOND / 2).await;
+        delivery.submit(silenced(state("1", Escalated, Critical, "10:01:40")));
+        sleep(MINUTE).await;
+        assert_eq!(kinds(&slack), told);
+        assert_eq!(delivery.queues()[0].1.length, 0);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_silence_does_not_hide_the_end_of_what_was_told_before_it() {
+    let slack = Scripted::new("slack");
+    let delivery = start(DeliverySettings::default(), &[&slack]);
+    delivery.submit(state("1", Opened, Critical, "10:01:02"));
+    sleep(SECOND).await;
+    delivery.submit(silenced(state("1", DeEscalated, Warning, "10:01:30")));
+    sleep(SECOND).await;
+    assert_eq!(kinds(&slack), [Opened], "it is muted");
+    delivery.submit(silenced(state("1", Resolved, Warning, "10:01:40")));
+    sleep(SECOND).await;
+    assert_eq!(kinds(&slack), [Opened, Resolved]);
+
+    // What nobody was told of ends unsaid, also where the silence ends in the same moment.
+    delivery.submit(silenced(state("2", Opened, Critical, "10:01:02")));
+    delivery.submit(silenced(state("2", Resolved, Critical, "10:01:40")));
+    delivery.submit(silenced(state("3", Opened, Critical, "10:01:02")));
+    delivery.submit(state("3", Resolved, Critical, "10:01:40"));
+    sleep(SECOND).await;
+    assert_eq!(slack.accepted().len(), 2);
+    assert_eq!(count(&delivery, "slack", DeliveryResult::Silenced), 4);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_silenced_state_is_not_sent_but_ends_what_an_unsent_message_would_claim() {
     let slack = Scripted::new("slack");
     let delivery = start(DeliverySettings::default(), &[&slack]);
-    let silenced = |event| {
-        let mut event: trading_telemetry::alerts::event::Event = event;
-        event.silenced = true;
-        event
-    };
     delivery.submit(silenced(state("1", Opened, Warning, "10:00:00")));
     sleep(MINUTE).await;
     assert_eq!(slack.sent().len(), 0);

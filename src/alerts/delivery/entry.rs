@@ -133,9 +133,10 @@ impl Entry {
 
     /// Makes it the message of `later`, which tells of what it told, too.
     pub(super) fn absorb(&mut self, later: Self) {
-        let told = self.stored.event.kind;
+        let Event { kind: told, silenced, .. } = self.stored.event;
         self.stored.story.extend(later.stored.story);
         self.stored.event = later.stored.event;
+        self.stored.event.silenced &= silenced;
         // Nobody can be reminded of what was never said.
         if self.stored.event.kind == EventKind::Reminded {
             self.stored.event.kind = told;

@@ -159,16 +159,11 @@ impl Lane {
         if event.count > 1 {
             self.stats.add_many(severity, DeliveryResult::Deduplicated, u64::from(event.count - 1));
         }
-        let is_known = self.is_known(event);
-        let waiting = self.queue.iter_mut().find(|waiting| waiting.is_continued_by(event));
-        // A state that must not be shown still ends what an unsent message would claim.
-        if event.silenced && waiting.is_none() {
-            self.stats.add(severity, DeliveryResult::Silenced);
-            return;
-        }
-        let is_end_of_untold = event.kind == EventKind::Resolved && self.untold.remove(&event.incident);
-        if is_end_of_untold && waiting.is_none() && !is_known {
-            self.stats.add(severity, DeliveryResult::Dropped);
+        let waiting = self.queue.iter().position(|waiting| waiting.is_continued_by(event));
+        if waiting.is_none()
+            && let Some(why) = self.withhold(event)
+        {
+            self.stats.add(severity, why);
             return;
         }
         if entry.is_critical()
@@ -177,7 +172,7 @@ impl Lane {
             // Its chance must not be half a minute away because of what failed before it.
             *retry_at = (*retry_at).min(now.monotonic + self.settings.backoff.first);
         }
-        if let Some(waiting) = waiting {
+        if let Some(waiting) = waiting.and_then(|index| self.queue.get_mut(index)) {
             self.stats.add(severity, DeliveryResult::Deduplicated);
             batch.remove(Table::Unsent, &entry.key(self.channel));
             waiting.absorb(entry);
@@ -187,6 +182,30 @@ impl Lane {
             self.queue.push_back(entry);
             self.make_room(batch);
         }
+    }
+
+    /// Whether `event` is not to be told, and why, where no message waits that it would become part of. A silence mutes
+    /// what is new, but not the end of what people know.
+    fn withhold(&mut self, event: &Event) -> Option<DeliveryResult> {
+        let is_known = self.is_known(event);
+        if event.kind == EventKind::Resolved {
+            let is_untold = self.untold.remove(&event.incident);
+            return if is_known {
+                None
+            } else if event.silenced {
+                Some(DeliveryResult::Silenced)
+            } else {
+                is_untold.then_some(DeliveryResult::Dropped)
+            };
+        }
+        // If the message in flight fails, it is told with that.
+        if !event.silenced || self.is_in_flight(event) {
+            return None;
+        }
+        if event.is_open() && !is_known {
+            self.untold.insert(event.incident.clone());
+        }
+        Some(DeliveryResult::Silenced)
     }
 
     /// Drops the oldest of the mildest where there is no room. What goes on with an incident that people know of takes
@@ -204,7 +223,7 @@ impl Lane {
         }
         let mildest = takers().min_by_key(|(_, entry)| worth(entry)).map(|(index, _)| index);
         let Some(victim) = mildest.and_then(|index| self.queue.remove(index)) else { return };
-        batch.remove(Table::Unsent, &victim.key(self.channel));
+        self.forget(&victim, batch);
         if victim.stored.event.is_open() {
             self.untold.insert(victim.stored.event.incident.clone());
         }
@@ -320,12 +339,16 @@ impl Lane {
     fn forget(&mut self, entry: &Entry, batch: &mut Batch<'_>) {
         let event = &entry.stored.event;
         batch.remove(Table::Unsent, &entry.key(self.channel));
-        if event.kind == EventKind::Resolved && self.told.remove(&event.incident).is_some() {
+        if event.kind != EventKind::Resolved {
+            return;
+        }
+        self.untold.remove(&event.incident);
+        if self.told.remove(&event.incident).is_some() {
             batch.remove(Table::Told, &told_key(self.channel, &event.incident));
         }
     }
 
-    /// Takes note of what people know now.
+    /// Takes note of what people know now. What was muted while they were told needs no message of its own.
     fn remember(&mut self, entry: &Entry, batch: &mut Batch<'_>) {
         let (event, severity) = (&entry.stored.event, entry.stored.severity);
         self.untold.remove(&event.incident);
@@ -333,6 +356,13 @@ impl Lane {
             self.told.insert(event.incident.clone(), severity);
             let bytes = serde_json::to_vec(&severity).unwrap_or_default();
             batch.put(Table::Told, &told_key(self.channel, &event.incident), bytes);
+        }
+        let is_muted = |later: &Entry| later.stored.event.silenced && later.stored.event.is_open();
+        let muted =
+            self.queue.iter().position(|later| entry.is_continued_by(&later.stored.event) && is_muted(later));
+        if let Some(later) = muted.and_then(|index| self.queue.remove(index)) {
+            batch.remove(Table::Unsent, &later.key(self.channel));
+            self.stats.add(later.stored.severity, DeliveryResult::Silenced);
         }
     }
 

@@ -16,7 +16,7 @@ pub enum DeliveryResult {
     Retried,
     /// The channel never took it.
     Undeliverable,
-    /// The queue was full, or had been for the incident that it ends.
+    /// The queue was full, or the incident that it ends had not been told.
     Dropped,
     /// A silence muted it.
     Silenced,
