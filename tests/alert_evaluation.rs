@@ -398,6 +398,105 @@ fn a_reason_that_comes_late_is_told_and_stays_with_the_incident() {
     assert_eq!((end[0].kind, end[0].message.as_str()), (Resolved, "VIX > 35"));
 }
 
+/// A critical alert that means an incident by its title alone.
+fn titled(title: &str, message: &str) -> DirectAlert {
+    DirectAlert::new(Critical, title, message)
+}
+
+fn muted(rule: &str) -> Silences {
+    let mut silences = Silences::default();
+    silences.add(Silence::new("s", Some(rule), &[], wall(10_000.0), None).expect("well formed"));
+    silences
+}
+
+#[test]
+fn a_critical_alert_with_a_new_text_is_sent_whatever_incident_has_its_title() {
+    let mut evaluator = built_in();
+    evaluator.direct(named("VIX > 35"), at(1.0));
+    assert_eq!(kinds(&value(&mut evaluator, 1.0, KILL_SWITCH, &[], 1.0)), [(Opened, Critical)]);
+    let unsafe_text = titled("Kill Switch Activated", "Positions NOT flattened");
+    let events = evaluator.direct(unsafe_text.clone(), at(2.0));
+    assert_eq!(kinds(&events), [(Direct, Critical)]);
+    assert_eq!((events[0].message.as_str(), events[0].rule.as_deref()), ("Positions NOT flattened", None));
+    assert_eq!(evaluator.direct(unsafe_text, at(3.0)), [], "the same one is counted");
+    assert_eq!(evaluator.direct(titled("Kill Switch Activated", "VIX > 35"), at(3.0)), [], "told");
+
+    // Another series than the one that is open.
+    let rules = own("metrics: {desk_q: {type: gauge, labels: [queue]}}\n\
+                     rules: {queue: {metric: desk_q, when: above, critical: 10, title: Queue Stuck}}");
+    let mut evaluator = self::evaluator(&rules);
+    value(&mut evaluator, 1.0, "desk_q", &[("queue", "alpha")], 11.0);
+    let events = evaluator.direct(titled("Queue Stuck", "queue beta is stuck"), at(5.0));
+    assert_eq!(kinds(&events), [(Direct, Critical)]);
+}
+
+#[test]
+fn an_incident_that_has_just_opened_without_a_text_takes_and_tells_that_of_a_critical_alert() {
+    let mut evaluator = built_in();
+    value(&mut evaluator, 1.0, KILL_SWITCH, &[], 1.0);
+    let events = evaluator.direct(titled("Kill Switch Activated", "VIX > 35"), at(1.2));
+    assert_eq!(kinds(&events), [(Updated, Critical)]);
+    assert_eq!(events[0].message, "VIX > 35");
+}
+
+#[test]
+fn two_critical_texts_that_wait_for_one_incident_are_both_sent() {
+    let mut evaluator = built_in();
+    evaluator.direct(titled("Kill Switch Activated", "VIX > 35"), at(1.0));
+    evaluator.direct(titled("Kill Switch Activated", "Positions NOT flattened"), at(1.1));
+    let mut events = value(&mut evaluator, 1.2, KILL_SWITCH, &[], 1.0);
+    events.extend(nothing(&mut evaluator, 3.0).events);
+    assert_eq!(kinds(&events), [(Opened, Critical), (Direct, Critical)]);
+    assert_ne!(events[0].message, events[1].message);
+}
+
+#[test]
+fn a_muted_incident_swallows_no_critical_alert() {
+    const PSI: &str = "trading_ml_psi_drift";
+    let by_name = DirectAlert { rule: Some("psi".into()), ..titled("Model Drift", "stop the model") };
+    for alert in [titled("Model Drift", "stop the model"), by_name] {
+        // Open before the alert, and opened after it.
+        let mut evaluator = built_in();
+        evaluator.set_silences(muted("psi"));
+        assert!(value(&mut evaluator, 1.0, PSI, &[], 0.3)[0].silenced);
+        let events = evaluator.direct(alert.clone(), at(1.1));
+        assert_eq!(kinds(&events), [(Direct, Critical)]);
+        assert!(!events[0].silenced);
+
+        let mut evaluator = built_in();
+        evaluator.set_silences(muted("psi"));
+        assert_eq!(evaluator.direct(alert, at(1.0)), []);
+        assert!(value(&mut evaluator, 1.1, PSI, &[], 0.3)[0].silenced);
+        let events = nothing(&mut evaluator, 3.0).events;
+        assert_eq!(kinds(&events), [(Direct, Critical)]);
+        assert!(!events[0].silenced);
+    }
+}
+
+#[test]
+fn a_warning_does_not_take_a_critical_alert_for_its_own_text() {
+    let mut evaluator = built_in();
+    evaluator.direct(titled("Model Drift", "stop the model"), at(1.0));
+    let opened = value(&mut evaluator, 1.1, "trading_ml_psi_drift", &[], 0.15);
+    assert_eq!(
+        (opened[0].severity, opened[0].message.as_str()),
+        (Warning, "Population Stability Index 0.15")
+    );
+    assert_eq!(kinds(&nothing(&mut evaluator, 3.0).events), [(Direct, Critical)]);
+}
+
+#[test]
+fn of_two_reasons_the_newest_is_the_valid_one() {
+    let mut evaluator = built_in();
+    evaluator.direct(named("Reason one"), at(1.0));
+    evaluator.direct(named("Reason two"), at(1.0));
+    let mut events = value(&mut evaluator, 1.0, KILL_SWITCH, &[], 1.0);
+    events.extend(nothing(&mut evaluator, 5.0).events);
+    events.extend(value(&mut evaluator, 9.0, KILL_SWITCH, &[], 0.0));
+    assert_eq!(kinds(&events), [(Opened, Critical), (Resolved, Critical)]);
+    assert_eq!(events.iter().map(|event| event.message.as_str()).collect::<Vec<_>>(), ["Reason two"; 2]);
+}
+
 #[test]
 fn an_alert_whose_incident_does_not_open_is_sent_by_itself() {
     let mut evaluator = built_in();

@@ -49,13 +49,27 @@ impl Waiting {
         self.held.push(Held { key, rule, stored, until, is_stored: false });
     }
 
-    /// Takes out what means an incident that opens now. One that names the rule gives its text before one that only has
-    /// the rule's title.
-    pub(super) fn claim(&mut self, rule: &Rule, labels: &[(String, String)]) -> Option<Joined> {
-        let means = |held: &Held| held.rule == rule.name && is_within(&held.stored.alert.labels, labels);
-        let claimed = self.take(means);
-        let names = claimed.iter().position(|alert| alert.rule.is_some()).unwrap_or_default();
-        claimed.into_iter().nth(names).map(joined)
+    /// Takes out what means an incident that opens now with `severity`: its text, and whatever says no more than that.
+    /// The newest reason is the valid one, and one that names the rule goes before one that only has the rule's title.
+    pub(super) fn claim(
+        &mut self,
+        rule: &Rule,
+        labels: &[(String, String)],
+        severity: AlertSeverity,
+        is_muted: bool,
+    ) -> Option<Joined> {
+        let means = |held: &Held| {
+            let alert = &held.stored.alert;
+            held.rule == rule.name && is_within(&alert.labels, labels) && may_join(alert, severity, is_muted)
+        };
+        let meant = self.held.iter().filter(|held| means(held)).map(|held| &held.stored.alert);
+        let text = meant.max_by_key(|alert| alert.rule.is_some())?.clone();
+        self.take(|held| {
+            let alert = &held.stored.alert;
+            let is_told = text.rule.is_some() || !is_critical(alert) || alert.message == text.message;
+            means(held) && is_told
+        });
+        Some(joined(text))
     }
 
     /// Takes out what has waited long enough.
@@ -96,8 +110,18 @@ impl Waiting {
 }
 
 fn joined(alert: DirectAlert) -> Joined {
-    let DirectAlert { message, metadata, order_id, trace_id, .. } = alert;
-    Joined { message, metadata, order_id, trace_id }
+    let DirectAlert { message, metadata, order_id, trace_id, rule, .. } = alert;
+    Joined { message, metadata, order_id, trace_id, is_by_name: rule.is_some() }
+}
+
+fn is_critical(alert: &DirectAlert) -> bool {
+    alert.severity == AlertSeverity::Critical
+}
+
+/// Whether an incident tells of the alert in the alert's stead: what is critical must not go unheard with a muted
+/// incident, nor become a warning.
+fn may_join(alert: &DirectAlert, severity: AlertSeverity, is_muted: bool) -> bool {
+    !is_critical(alert) || (severity == AlertSeverity::Critical && !is_muted)
 }
 
 fn is_within(some: &[(String, String)], labels: &[(String, String)]) -> bool {
@@ -126,18 +150,25 @@ impl Evaluator {
             return Vec::new();
         };
         let Some(incident) = state.incident_mut() else { return Vec::new() };
-        let is_fresh = incident.duration(now.monotonic) < self.tuning.duplicates;
-        let is_milder = incident.severity.is_some_and(|severity| alert.severity <= severity);
-        let is_known = incident.joined.as_ref().is_some_and(|joined| joined.message == alert.message);
-        // By its title alone it means this incident, and says nothing new while that is news itself.
-        if is_known || (alert.rule.is_none() && is_fresh && is_milder) {
-            if incident.joined.is_none() && alert.severity == AlertSeverity::Critical {
-                incident.joined = Some(joined(alert));
-            }
+        let severity = incident.severity.unwrap_or(AlertSeverity::Info);
+        let is_unheard = *is_muted || silences.mute(&rule, labels, now.wall);
+        let age = incident.duration(now.monotonic);
+        let by_title = alert.rule.is_none();
+        let is_milder = alert.severity <= severity;
+        let is_known = incident.joined.as_ref().is_some_and(|joined| {
+            // By its title alone, and sent together with the reason, it means that.
+            let means_it = joined.is_by_name && by_title && is_milder && age < PATIENCE;
+            joined.message == alert.message || means_it
+        });
+        // By its title alone a milder one says nothing new while the incident is news itself.
+        let is_no_news = by_title && !is_critical(&alert) && is_milder && age < self.tuning.duplicates;
+        if is_no_news || (is_known && !(is_unheard && is_critical(&alert))) {
             return Vec::new();
         }
-        if alert.rule.is_none() && !is_milder {
-            return self.admit(&alert, now.monotonic, now.wall).into_iter().collect();
+        // A text that only has the title of an old incident may be about something else.
+        let is_meant = !by_title || !is_critical(&alert) || (incident.joined.is_none() && age < PATIENCE);
+        if !is_meant || (by_title && !is_milder) || !may_join(&alert, severity, is_unheard) {
+            return self.admit_alone(alert, now.monotonic, now.wall).into_iter().collect();
         }
         incident.joined = Some(joined(alert));
         let Some(transition) = state.retell(now) else { return Vec::new() };

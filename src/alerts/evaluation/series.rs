@@ -12,7 +12,7 @@ use super::sample::{LabelSet, Measured, Origin, Recorded, Sample};
 use super::window::Window;
 use super::{APPEARANCE, Notice, OpenIncident, Outcome, RuleState, StoredIncident, Timeline, Tuning, render};
 use crate::alerts::event::{AlertSeverity, EventKind};
-use crate::alerts::incident::{Now, Observation, Reading, State, Transition, step};
+use crate::alerts::incident::{Joined, Now, Observation, Reading, State, Transition, step};
 use crate::alerts::rule::{MissingPolicy, Rule, all_match};
 use crate::alerts::silence::Silences;
 
@@ -382,8 +382,12 @@ impl Watching {
             self.is_muted = false;
             transitions.extend(self.state.retell(context.now));
         }
-        if transitions.iter().any(|transition| transition.kind == EventKind::Opened) {
-            self.introduce(rule, labels, &mut transitions, origin, context);
+        let opened = transitions.iter().find(|transition| transition.kind == EventKind::Opened);
+        if let Some(severity) = opened.map(|transition| transition.severity) {
+            *context.sequence = context.sequence.wrapping_add(1);
+            context.now.sequence = *context.sequence;
+            let joined = context.waiting.claim(rule, labels, severity, is_muted);
+            self.introduce(&mut transitions, joined.as_ref(), origin);
         }
         self.explain(&mut transitions, origin);
         for transition in transitions {
@@ -395,18 +399,13 @@ impl Watching {
     /// Gives a new incident what is known of its origin.
     fn introduce(
         &mut self,
-        rule: &Rule,
-        labels: &[(String, String)],
         transitions: &mut [Transition],
+        joined: Option<&Joined>,
         origin: Option<&Origin>,
-        context: &mut Context<'_>,
     ) {
-        *context.sequence = context.sequence.wrapping_add(1);
-        context.now.sequence = *context.sequence;
-        let joined = context.waiting.claim(rule, labels);
         let incidents = transitions.iter_mut().map(|transition| &mut transition.incident);
         for incident in incidents.chain(self.state.incident_mut()) {
-            incident.joined.clone_from(&joined);
+            incident.joined = joined.cloned();
             incident.order_id = origin.and_then(|origin| origin.order_id.clone());
             incident.trace_id = origin.and_then(|origin| origin.trace_id.clone());
         }

@@ -119,6 +119,9 @@ pub struct Joined {
     pub order_id: Option<String>,
     /// The trace that was current.
     pub trace_id: Option<String>,
+    /// Whether it named the rule, and did not only have its title.
+    #[serde(default)]
+    pub is_by_name: bool,
 }
 
 impl Incident {
