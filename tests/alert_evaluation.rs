@@ -175,6 +175,50 @@ fn an_incident_that_is_open_survives_a_restart_without_a_word() {
     assert_eq!(end[0].duration, Duration::from_secs(31), "the time between the processes is part of it");
 }
 
+/// Two processes of one service were killed, each with an incident of the same series.
+#[test]
+fn of_two_incidents_on_one_series_the_graver_goes_on_and_both_ends_are_told() {
+    const PSI: &str = "trading_ml_psi_drift";
+    let (mut a, mut b) = (built_in(), built_in());
+    let critical = value(&mut a, 10.0, PSI, &[], 0.3).remove(0);
+    let warning = value(&mut b, 20.0, PSI, &[], 0.15).remove(0);
+    let (a, b) = (a.stored(at(30.0)), b.stored(at(30.0)));
+    for stored in [[a.clone(), b.clone()].concat(), [b, a].concat()] {
+        let (mut next, events) = Evaluator::new(&RuleSet::built_in(), Tuning::default(), 7, at(40.0), stored);
+        assert_eq!(events, []);
+        assert_eq!(next.open(at(40.0)).count(), 1);
+        // Killed once more: both are still known.
+        let stored = next.stored(at(41.0));
+        let mut ids: Vec<_> = stored.iter().map(|stored| stored.id().to_owned()).collect();
+        ids.sort();
+        assert_eq!(ids, [critical.incident.clone(), warning.incident.clone()]);
+        let (mut last, _) = Evaluator::new(&RuleSet::built_in(), Tuning::default(), 8, at(0.0), stored);
+        for evaluator in [&mut next, &mut last] {
+            assert_eq!(value(evaluator, 50.0, PSI, &[], 0.3), [], "the critical one goes on");
+            let mut ends = value(evaluator, 51.0, PSI, &[], 0.01);
+            ends.sort_by(|a, b| a.incident.cmp(&b.incident));
+            assert_eq!(kinds(&ends), [(Resolved, Critical), (Resolved, Warning)]);
+            assert_eq!(ends.iter().map(|end| end.incident.as_str()).collect::<Vec<_>>(), ids);
+            assert_eq!(ends.iter().map(|end| end.value).collect::<Vec<_>>(), [Some(0.01); 2]);
+            assert_eq!(evaluator.stored(at(52.0)), []);
+        }
+    }
+}
+
+#[test]
+fn each_incident_goes_on_with_the_time_of_the_process_that_had_it() {
+    let (mut old, mut young) = (built_in(), built_in());
+    value(&mut old, 10.0, KILL_SWITCH, &[], 1.0);
+    value(&mut young, 1_998.0, DRAWDOWN, &[], 9.0);
+    // The one process had been running for 100 s, the other for 2,000 s.
+    let stored = [old.stored(at(100.0)), young.stored(at(2_000.0))].concat();
+    let (mut next, _) = Evaluator::new(&RuleSet::built_in(), Tuning::default(), 7, at(2_000.0), stored);
+    assert_eq!(value(&mut next, 2_001.0, DRAWDOWN, &[], 9.0), []);
+    assert_eq!(value(&mut next, 2_001.0, KILL_SWITCH, &[], 1.0), [], "told 91 s ago");
+    assert_eq!(value(&mut next, 3_709.0, KILL_SWITCH, &[], 1.0), []);
+    assert_eq!(kinds(&value(&mut next, 3_710.0, KILL_SWITCH, &[], 1.0)), [(Reminded, Critical)]);
+}
+
 #[test]
 fn what_ended_while_nobody_looked_is_resolved_once_a_sample_says_so() {
     let mut before = built_in();
@@ -228,6 +272,7 @@ fn the_incident_of_a_rule_that_is_no_more_ends_without_a_claim() {
     let (after, events) = Evaluator::new(&rules, Tuning::default(), 0, at(0.0), before.stored(at(11.0)));
     assert_eq!(kinds(&events), [(Resolved, Critical)]);
     assert_eq!(events[0].reason, Some(Reason::RuleRemoved));
+    assert_eq!(events[0].title, "Portfolio Drawdown", "as it was told");
     assert_eq!(after.open(at(1.0)).count(), 0);
 }
 
@@ -348,6 +393,28 @@ fn a_silence_mutes_messages_but_not_incidents_and_its_end_tells_what_still_holds
     evaluator.set_silences(Silences::default());
     let on = value(&mut evaluator, 102.0, KILL_SWITCH, &[], 1.0);
     assert!(!on[0].silenced);
+}
+
+#[test]
+fn what_nobody_heard_of_ends_unheard() {
+    let mut evaluator = built_in();
+    evaluator.set_silences(muted("drawdown"));
+    assert!(value(&mut evaluator, 1.0, DRAWDOWN, &[], 9.0)[0].silenced);
+    evaluator.set_silences(Silences::default());
+    let end = value(&mut evaluator, 2.0, DRAWDOWN, &[], 1.0);
+    assert_eq!((end[0].kind, end[0].silenced), (Resolved, true));
+
+    // A warning that people heard of has an end that they hear of.
+    assert!(!value(&mut evaluator, 3.0, DRAWDOWN, &[], 6.0)[0].silenced);
+    evaluator.set_silences(muted("drawdown"));
+    assert!(value(&mut evaluator, 4.0, DRAWDOWN, &[], 9.0)[0].silenced);
+    let stored = evaluator.stored(at(4.5));
+    evaluator.set_silences(Silences::default());
+    let (restarted, _) = Evaluator::new(&RuleSet::built_in(), Tuning::default(), 7, at(4.5), stored);
+    for mut evaluator in [evaluator, restarted] {
+        let end = value(&mut evaluator, 5.0, DRAWDOWN, &[], 1.0);
+        assert_eq!((end[0].kind, end[0].silenced), (Resolved, false));
+    }
 }
 
 fn named(message: &str) -> DirectAlert {

@@ -144,14 +144,15 @@ impl Evaluator {
             .metrics
             .iter_mut()
             .find_map(|metric| metric.open_series(&rule.name, |labels| is_within(&alert.labels, labels)));
-        let Some(OpenSeries { labels, state, is_muted }) = open else {
+        let Some(OpenSeries { labels, known }) = open else {
             let key = incident_id(now.wall, self.next_sequence());
             self.waiting.push(key, rule.name.clone(), alert, now);
             return Vec::new();
         };
-        let Some(incident) = state.incident_mut() else { return Vec::new() };
+        let Some(incident) = known.state.incident_mut() else { return Vec::new() };
         let severity = incident.severity.unwrap_or(AlertSeverity::Info);
-        let is_unheard = *is_muted || silences.mute(&rule, labels, now.wall);
+        let is_silenced = silences.mute(&rule, labels, now.wall);
+        let is_unheard = known.is_muted || is_silenced;
         let age = incident.duration(now.monotonic);
         let by_title = alert.rule.is_none();
         let is_milder = alert.severity <= severity;
@@ -171,9 +172,9 @@ impl Evaluator {
             return self.admit_alone(alert, now.monotonic, now.wall).into_iter().collect();
         }
         incident.joined = Some(joined(alert));
-        let Some(transition) = state.retell(now) else { return Vec::new() };
-        *is_muted = silences.mute(&rule, labels, now.wall);
-        vec![render::event(&rule, labels, transition, now.wall, *is_muted)]
+        let Some(transition) = known.state.retell(now) else { return Vec::new() };
+        let is_muted = known.tell(transition.kind, is_silenced);
+        vec![render::event(&rule, labels, transition, now.wall, is_muted)]
     }
 
     /// What has waited long enough: direct alerts whose incident did not open, and counts of duplicates.

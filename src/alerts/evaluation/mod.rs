@@ -33,7 +33,7 @@ pub use outcome::{Notice, OpenIncident, Outcome, RuleState, StoredIncident};
 pub use sample::{LabelSet, Measured, Origin, Recorded, Sample};
 
 use super::direct::{Deduplicator, DirectAlert, StoredWindow};
-use super::event::{AlertSeverity, Event, EventKind};
+use super::event::{AlertSeverity, Event, EventKind, Reason};
 use super::incident::{Hours, Limits, Now, Transition};
 use super::message::in_words_unless_finite;
 use super::rule::{Rule, RuleSet};
@@ -191,15 +191,17 @@ impl Evaluator {
     fn restore(&mut self, stored: StoredIncident, moment: Moment) -> Option<Event> {
         let now = self.now(moment);
         let gap = moment.wall.duration_since(stored.wall).max(jiff::SignedDuration::ZERO).unsigned_abs();
-        let mut state = stored.state;
-        state.restore(gap);
+        let mut known = stored.known;
+        // Each process had a timeline of its own.
+        known.state.restore(gap, self.timeline.offset.saturating_sub(stored.as_of));
         let metric = self.metrics.iter_mut().find(|metric| metric.has_rule(&stored.rule));
-        let orphan = match metric {
-            Some(metric) => metric.adopt(&stored.rule, &stored.labels, state, stored.is_muted),
-            None => Some(state),
+        let mut orphan = match metric {
+            Some(metric) => metric.adopt(&stored.rule, &stored.labels, known)?,
+            None => known,
         };
-        let transition = orphan?.abandon(&now)?;
-        Some(render::orphan(&stored.rule, &stored.labels, transition, now.wall))
+        let transition = orphan.state.end(Some(Reason::RuleRemoved), &now)?;
+        let is_muted = orphan.tell(transition.kind, false);
+        Some(render::orphan(&stored.rule, &stored.labels, transition, now.wall, is_muted))
     }
 
     /// Goes on with the windows of duplicates that an earlier process stored, by their keys.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::alerts::event::Event;
+use crate::alerts::event::{Event, EventKind};
 use crate::alerts::incident::{Incident, State};
 use crate::alerts::rule::Rule;
 
@@ -55,9 +55,8 @@ pub struct StoredIncident {
     /// The labels of the series, sorted.
     pub labels: Vec<(String, String)>,
     /// The state of the series.
-    pub(super) state: State,
-    /// Whether its last message was muted.
-    pub(super) is_muted: bool,
+    #[serde(flatten)]
+    pub(super) known: Known,
     /// When it was stored, on the timeline.
     pub(super) as_of: Duration,
     /// When it was stored, by the wall clock.
@@ -67,7 +66,39 @@ pub struct StoredIncident {
 impl StoredIncident {
     /// The incident's id.
     pub fn id(&self) -> &str {
-        self.state.incident().map_or("", |incident| incident.id.as_str())
+        self.known.state.incident().map_or("", |incident| incident.id.as_str())
+    }
+}
+
+/// The state of a series for a rule, and what people know of it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(super) struct Known {
+    pub(super) state: State,
+    /// Whether a silence muted the last message.
+    pub(super) is_muted: bool,
+    /// Whether people heard of the incident at all.
+    #[serde(default = "heard")]
+    pub(super) is_heard: bool,
+}
+
+/// Of an incident that an earlier version stored: an end too many is better than one too few.
+fn heard() -> bool {
+    true
+}
+
+impl Known {
+    /// Takes note of a message, and says whether it is muted: what nobody has heard of ends unheard, too.
+    pub(super) fn tell(&mut self, kind: EventKind, is_silenced: bool) -> bool {
+        let is_end = kind == EventKind::Resolved;
+        let is_muted = is_silenced || (is_end && !self.is_heard);
+        self.is_muted = is_muted && !is_end;
+        self.is_heard = (self.is_heard || !is_muted) && !is_end;
+        is_muted
+    }
+
+    /// What makes one graver than another: that there is an incident, how severe it is, how severe it was.
+    pub(super) fn gravity(&self) -> impl Ord + use<> {
+        self.state.incident().map(|incident| (incident.severity, incident.worst_severity))
     }
 }
 

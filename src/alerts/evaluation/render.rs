@@ -44,11 +44,14 @@ pub(super) fn event(
 pub(super) fn orphan(
     rule: &str,
     labels: &[(String, String)],
-    transition: Transition,
+    mut transition: Transition,
     wall: Timestamp,
+    is_muted: bool,
 ) -> Event {
+    let title = transition.incident.title.take();
     let mut event = bare(rule, labels, transition, wall);
-    rule.clone_into(&mut event.title);
+    event.title = title.unwrap_or_else(|| rule.to_owned());
+    event.silenced = is_muted;
     "the rule was removed or switched off: nobody watches this any more".clone_into(&mut event.message);
     event
 }

@@ -8,11 +8,12 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::join::Waiting;
+use super::outcome::Known;
 use super::sample::{LabelSet, Measured, Origin, Recorded, Sample};
 use super::window::Window;
 use super::{APPEARANCE, Notice, OpenIncident, Outcome, RuleState, StoredIncident, Timeline, Tuning, render};
 use crate::alerts::event::{AlertSeverity, EventKind};
-use crate::alerts::incident::{Joined, Now, Observation, Reading, State, Transition, step};
+use crate::alerts::incident::{Joined, Now, Observation, Reading, Transition, step};
 use crate::alerts::rule::{MissingPolicy, Rule, all_match};
 use crate::alerts::silence::Silences;
 
@@ -58,17 +59,16 @@ struct Series {
 #[derive(Debug)]
 struct Watching {
     rule: usize,
-    state: State,
+    known: Known,
+    /// Milder incidents of the same series that other processes had open: they end with this one.
+    others: Vec<Known>,
     window: Option<Window>,
-    /// The last message was muted by a silence.
-    is_muted: bool,
 }
 
 /// A series with an open incident.
 pub(super) struct OpenSeries<'a> {
     pub(super) labels: &'a [(String, String)],
-    pub(super) state: &'a mut State,
-    pub(super) is_muted: &'a mut bool,
+    pub(super) known: &'a mut Known,
 }
 
 /// What a step needs besides the series.
@@ -108,21 +108,25 @@ impl Metric {
         self.rules().any(|rule| rule.name == name)
     }
 
-    /// Takes over a stored state; gives it back where the rule no longer wants the series.
+    /// Takes over a stored state; gives it back where the rule no longer wants the series. Where two processes had an
+    /// incident of it, the graver goes on.
     pub(super) fn adopt(
         &mut self,
         rule: &str,
         labels: &[(String, String)],
-        state: State,
-        is_muted: bool,
-    ) -> Option<State> {
+        mut known: Known,
+    ) -> Option<Known> {
         let slot = self.slot(labels);
         let watching = self.series.get_mut(&slot).and_then(|series| {
             series.watches.iter_mut().find(|watching| self.rules[watching.rule].rule.name == rule)
         });
-        let Some(watching) = watching else { return Some(state) };
-        watching.state = state;
-        watching.is_muted = is_muted;
+        let Some(watching) = watching else { return Some(known) };
+        if known.gravity() > watching.known.gravity() {
+            std::mem::swap(&mut known, &mut watching.known);
+        }
+        if known.state.incident().is_some() {
+            watching.others.push(known);
+        }
         None
     }
 
@@ -168,12 +172,12 @@ impl Metric {
                 return true;
             }
             series.step(rules, &mut Vec::new(), None, context, |_, watching, context| {
-                let reading = if watching.state.is_seen() { Reading::Absent } else { Reading::Never };
+                let reading = if watching.known.state.is_seen() { Reading::Absent } else { Reading::Never };
                 Observation { interval: context.tuning.interval, ..Observation::of(reading) }
             });
             series.watches.iter().any(|watching| {
                 let alerts = rules[watching.rule].rule.missing.policy == MissingPolicy::Alert;
-                alerts || !watching.state.is_at_rest()
+                alerts || !watching.known.state.is_at_rest()
             })
         });
     }
@@ -231,9 +235,9 @@ impl Metric {
         let watches = wanted
             .map(|(index, watched)| Watching {
                 rule: index,
-                state: State::default(),
+                known: Known::default(),
+                others: Vec::new(),
                 window: Window::new(watched.rule.sampling),
-                is_muted: false,
             })
             .collect();
         self.series.insert(slot, Series { labels: owned, watches, seen_in: 0 });
@@ -249,10 +253,9 @@ impl Metric {
         let rules = &self.rules;
         self.series.values_mut().filter(|series| accept(&series.labels)).find_map(|series| {
             let watching = series.watches.iter_mut().find(|watching| {
-                rules[watching.rule].rule.name == rule && watching.state.severity().is_some()
+                rules[watching.rule].rule.name == rule && watching.known.state.severity().is_some()
             })?;
-            let (state, is_muted) = (&mut watching.state, &mut watching.is_muted);
-            Some(OpenSeries { labels: &series.labels, state, is_muted })
+            Some(OpenSeries { labels: &series.labels, known: &mut watching.known })
         })
     }
 
@@ -272,29 +275,27 @@ impl Metric {
 
     pub(super) fn open(&self, now: Duration) -> impl Iterator<Item = OpenIncident<'_>> {
         self.watches().filter_map(move |(rule, series, watching)| {
-            let incident = watching.state.incident()?;
+            let incident = watching.known.state.incident()?;
             Some(OpenIncident {
                 rule,
                 labels: &series.labels,
                 incident,
                 duration: incident.duration(now),
-                is_muted: watching.is_muted,
-                is_blind: watching.state.is_blind(),
+                is_muted: watching.known.is_muted,
+                is_blind: watching.known.state.is_blind(),
             })
         })
     }
 
     pub(super) fn stored(&self, as_of: Duration, wall: Timestamp) -> impl Iterator<Item = StoredIncident> {
-        self.watches().filter(|(_, _, watching)| watching.state.incident().is_some()).map(
-            move |(rule, series, watching)| StoredIncident {
-                rule: rule.name.clone(),
-                labels: series.labels.clone(),
-                state: watching.state.clone(),
-                is_muted: watching.is_muted,
-                as_of,
-                wall,
-            },
-        )
+        let known = self.watches().flat_map(|(rule, series, watching)| {
+            let all = std::iter::once(&watching.known).chain(&watching.others);
+            all.map(move |known| (rule, series, known))
+        });
+        known.filter(|(_, _, known)| known.state.incident().is_some()).map(move |(rule, series, known)| {
+            let (rule, labels) = (rule.name.clone(), series.labels.clone());
+            StoredIncident { rule, labels, known: known.clone(), as_of, wall }
+        })
     }
 
     fn watches(&self) -> impl Iterator<Item = (&Rule, &Series, &Watching)> {
@@ -347,7 +348,7 @@ fn speaks_for(one: &Rule, other: &Rule) -> bool {
 impl Watching {
     /// Whether people know from its incident that its data is missing.
     fn tells_of_missing(&self) -> bool {
-        !self.is_muted && self.state.tells_of_missing()
+        !self.known.is_muted && self.known.state.tells_of_missing()
     }
 
     fn step(
@@ -358,10 +359,15 @@ impl Watching {
         origin: Option<&Origin>,
         context: &mut Context<'_>,
     ) {
-        let (state, transitions) =
-            step(rule, &context.tuning.limits, std::mem::take(&mut self.state), observation, context.now);
-        self.state = state;
-        if transitions.is_empty() && !self.is_muted {
+        let (state, transitions) = step(
+            rule,
+            &context.tuning.limits,
+            std::mem::take(&mut self.known.state),
+            observation,
+            context.now,
+        );
+        self.known.state = state;
+        if transitions.is_empty() && !self.known.is_muted {
             return;
         }
         self.tell(rule, labels, transitions, origin, context);
@@ -379,8 +385,8 @@ impl Watching {
         let is_muted = context.silences.mute(rule, labels, wall);
         if transitions.is_empty() && !is_muted {
             // The silence is over and nobody knows what it muted.
-            self.is_muted = false;
-            transitions.extend(self.state.retell(context.now));
+            self.known.is_muted = false;
+            transitions.extend(self.known.state.retell(context.now));
         }
         let opened = transitions.iter().find(|transition| transition.kind == EventKind::Opened);
         if let Some(severity) = opened.map(|transition| transition.severity) {
@@ -391,8 +397,36 @@ impl Watching {
         }
         self.explain(&mut transitions, origin);
         for transition in transitions {
-            self.is_muted = is_muted && transition.kind != EventKind::Resolved;
-            context.outcome.events.push(render::event(rule, labels, transition, wall, is_muted));
+            if transition.kind == EventKind::Resolved {
+                self.end_others(rule, labels, &transition, is_muted, context);
+            }
+            let is_muted = self.known.tell(transition.kind, is_muted);
+            let event = render::event(rule, labels, transition, wall, is_muted);
+            if let Some(incident) = self.known.state.incident_mut() {
+                incident.title = Some(event.title.clone());
+            }
+            context.outcome.events.push(event);
+        }
+    }
+
+    /// Ends the incidents that other processes had of the same series, with the `end` of its own.
+    fn end_others(
+        &mut self,
+        rule: &Rule,
+        labels: &[(String, String)],
+        end: &Transition,
+        is_silenced: bool,
+        context: &mut Context<'_>,
+    ) {
+        for mut other in self.others.drain(..) {
+            if let Some(incident) = other.state.incident_mut() {
+                incident.value = end.incident.value;
+            }
+            if let Some(transition) = other.state.end(end.reason, context.now) {
+                let is_muted = other.tell(transition.kind, is_silenced);
+                let event = render::event(rule, labels, transition, context.now.wall, is_muted);
+                context.outcome.events.push(event);
+            }
         }
     }
 
@@ -404,7 +438,7 @@ impl Watching {
         origin: Option<&Origin>,
     ) {
         let incidents = transitions.iter_mut().map(|transition| &mut transition.incident);
-        for incident in incidents.chain(self.state.incident_mut()) {
+        for incident in incidents.chain(self.known.state.incident_mut()) {
             incident.joined = joined.cloned();
             incident.order_id = origin.and_then(|origin| origin.order_id.clone());
             incident.trace_id = origin.and_then(|origin| origin.trace_id.clone());
@@ -418,16 +452,16 @@ impl Watching {
             return;
         }
         let incidents = transitions.iter_mut().map(|transition| &mut transition.incident);
-        for incident in incidents.chain(self.state.incident_mut()) {
+        for incident in incidents.chain(self.known.state.incident_mut()) {
             incident.last_error = Some(error.clone());
         }
     }
 
     fn value(&self, is_unreadable: bool) -> i8 {
-        match self.state.severity() {
-            Some(AlertSeverity::Critical) if self.state.is_seen() => 2,
-            Some(AlertSeverity::Warning) if self.state.is_seen() => 1,
-            _ if is_unreadable || self.state.is_blind() => -1,
+        match self.known.state.severity() {
+            Some(AlertSeverity::Critical) if self.known.state.is_seen() => 2,
+            Some(AlertSeverity::Warning) if self.known.state.is_seen() => 1,
+            _ if is_unreadable || self.known.state.is_blind() => -1,
             _ => 0,
         }
     }

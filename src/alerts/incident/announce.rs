@@ -140,6 +140,7 @@ impl Incident {
             worst: value,
             reason: None,
             since: now.wall,
+            title: None,
             joined: None,
             order_id: None,
             trace_id: None,

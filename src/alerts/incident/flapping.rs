@@ -43,6 +43,11 @@ impl Flapping {
         false
     }
 
+    /// Moves what is known to a timeline that is `shift` further on.
+    pub(super) fn shift(&mut self, shift: Duration) {
+        self.changes.iter_mut().for_each(|at| *at = at.saturating_add(shift));
+    }
+
     /// Forgets what is too long ago to matter, so that a series at rest can be dropped.
     pub(super) fn forget(&mut self, limits: &Limits, now: Duration) {
         if self.changes.back().is_some_and(|last| now.saturating_sub(*last) >= limits.flapping_window) {

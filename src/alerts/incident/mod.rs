@@ -92,6 +92,9 @@ pub struct Incident {
     pub reason: Option<Reason>,
     /// When it began, by the wall clock of that moment.
     pub since: Timestamp,
+    /// Its title, as it was told last.
+    #[serde(default)]
+    pub title: Option<String>,
     /// What a service said about it.
     pub joined: Option<Joined>,
     /// The order that was current when it began, where that is known.
@@ -200,11 +203,11 @@ impl State {
         Some(incident.tell(EventKind::Updated, reason, now))
     }
 
-    /// Ends the incident of a rule that is no more.
-    pub(crate) fn abandon(&mut self, now: &Now) -> Option<Transition> {
+    /// Ends the incident for a reason that no value tells.
+    pub(crate) fn end(&mut self, reason: Option<Reason>, now: &Now) -> Option<Transition> {
         let mut incident = self.incident.take()?;
         incident.severity = None;
-        Some(incident.tell(EventKind::Resolved, Some(Reason::RuleRemoved), now))
+        Some(incident.tell(EventKind::Resolved, reason, now))
     }
 
     /// Whether forgetting it would lose nothing.
@@ -212,15 +215,20 @@ impl State {
         self.incident.is_none() && self.levels == Levels::default() && self.flapping == Flapping::default()
     }
 
-    /// Prepares a stored state for this process, which began `gap` after the state was stored: a `for` that nobody
-    /// watched does not count, and what was open stays open.
-    pub(crate) fn restore(&mut self, gap: Duration) {
+    /// Prepares a stored state for this process, which began `gap` after the state was stored, and whose timeline is
+    /// `shift` further on: a `for` that nobody watched does not count, and what was open stays open.
+    pub(crate) fn restore(&mut self, gap: Duration, shift: Duration) {
         self.seen = false;
         self.levels.forget_pending();
         self.absent_since = None;
         self.invalid_since = None;
+        self.flapping.shift(shift);
+        let marks = self.missing.iter_mut().map(|mark| &mut mark.at).chain(&mut self.told_elsewhere);
+        marks.for_each(|at| *at = at.saturating_add(shift));
         if let Some(incident) = &mut self.incident {
             incident.gaps = incident.gaps.saturating_add(gap);
+            incident.opened_at = incident.opened_at.saturating_add(shift);
+            incident.told_at = incident.told_at.saturating_add(shift);
         }
     }
 
