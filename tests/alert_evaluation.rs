@@ -417,6 +417,28 @@ fn what_nobody_heard_of_ends_unheard() {
     }
 }
 
+#[test]
+fn the_end_of_a_loss_claims_no_loss() {
+    let mut evaluator = built_in();
+    let broker = [("component", "broker")];
+    let origin = Origin { last_error: Some("socket closed".into()), ..Origin::default() };
+    let mut seen = |second: f64, value: f64| {
+        let recorded = Recorded::At(at(second).monotonic);
+        let reported = Sample { reported: true, ..Sample::gauge(&broker, value, recorded) };
+        sample(&mut evaluator, at(second), UP, &Sample { origin: Some(&origin), ..reported })
+    };
+    let down = seen(1.0, 0.0);
+    assert_eq!(down[0].message, "The connection to the broker (IBKR) is down");
+    assert_eq!(down[0].metadata, [("last_error".to_owned(), "socket closed".into())]);
+    assert_eq!(seen(10.0, 1.0), []);
+    let up = seen(15.0, 1.0);
+    assert_eq!(
+        (up[0].kind, up[0].message.as_str()),
+        (Resolved, "The connection to the broker (IBKR) is back")
+    );
+    assert_eq!(up[0].metadata, []);
+}
+
 fn named(message: &str) -> DirectAlert {
     DirectAlert {
         rule: Some("kill_switch".into()),

@@ -26,7 +26,9 @@ pub(super) fn event(
         (Some(joined), None) => joined.message.clone(),
         (_, Some(reason)) => fill.missing(reason),
         // What a level says of itself ("limit reached") holds no more.
-        (None, None) if transition.kind == EventKind::Resolved => rule.message.render(&fill),
+        (None, None) if transition.kind == EventKind::Resolved => {
+            rule.resolved.as_ref().unwrap_or(&rule.message).render(&fill)
+        }
         (None, None) => rule.message(severity).render(&fill),
     };
     let mut event = bare(&rule.name, labels, transition, wall);
@@ -59,7 +61,9 @@ pub(super) fn orphan(
 fn bare(rule: &str, labels: &[(String, String)], transition: Transition, wall: Timestamp) -> Event {
     let Transition { kind, incident, severity, duration, reason } = transition;
     let mut joined = incident.joined.unwrap_or_default();
-    joined.metadata.extend(incident.last_error.map(|error| ("last_error".to_owned(), error.into())));
+    // What failed last is over with the incident.
+    let last_error = incident.last_error.filter(|_| kind != EventKind::Resolved);
+    joined.metadata.extend(last_error.map(|error| ("last_error".to_owned(), error.into())));
     Event {
         rule: Some(rule.to_owned()),
         worst_severity: incident.worst_severity,

@@ -63,6 +63,8 @@ pub struct Rule {
     pub title: Template,
     /// The text of each message.
     pub message: Template,
+    /// The text of the end, where that of the other messages holds no more by then.
+    pub resolved: Option<Template>,
     /// Where to read what to do.
     pub runbook: Option<String>,
 }

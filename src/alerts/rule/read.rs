@@ -34,6 +34,7 @@ const RULE_KEYS: &[&str] = &[
     "channels",
     "title",
     "message",
+    "resolved",
     "runbook",
 ];
 const SWITCH: &Instrument = catalog::named("trading_kill_switch_active");
@@ -185,6 +186,7 @@ impl Reader {
         let channels = fields.read("channels", channels).unwrap_or_default();
         let title = fields.read("title", |node| template(node, "`title`", known));
         let message = fields.read("message", |node| template(node, "`message`", known));
+        let resolved = fields.read("resolved", |node| template(node, "`resolved`", known));
         let runbook =
             fields.read("runbook", |node| Ok(template(node, "`runbook`", known)?.source().to_owned()));
         fields.finish()?;
@@ -206,6 +208,7 @@ impl Reader {
             missing,
             repeat,
             channels,
+            resolved,
             runbook,
         };
         if rule.name == KILL_SWITCH && !opens_at_once(&rule) {
