@@ -520,3 +520,20 @@ fn a_start_refuses_rules_and_channels_that_cannot_work_and_says_what_to_write() 
     );
     assert!(log_lines(service.folder(), "desk").is_empty());
 }
+
+#[test]
+fn no_filter_of_the_log_removes_an_alert_from_it() {
+    let service = service(|| {
+        obedient();
+    });
+    for filter in ["off", "trading_telemetry=off", "error"] {
+        let mut running = service.start(&[("RUST_LOG", filter)]);
+        running.tell(&format!("critical Margin call under {filter}"));
+        running.tell("psi 0.15");
+        running.finish();
+    }
+    let log = service.log();
+    let levels: Vec<_> = events(&log, "alert").iter().map(|line| line["level"].clone()).collect();
+    let count = |level: &str| levels.iter().filter(|known| **known == level).count();
+    assert_eq!((count("error"), count("warning")), (3, 1), "{levels:?}");
+}

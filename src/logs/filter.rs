@@ -10,7 +10,7 @@ use tracing::{Metadata, callsite};
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::{Context, Filter};
 
-use super::line::AUDIT_TARGET;
+use super::line::{ALERT_TARGET, AUDIT_TARGET};
 use crate::clock::Clock;
 use crate::lock::lock;
 use crate::settings::logging_filter;
@@ -18,7 +18,7 @@ use crate::settings::logging_filter;
 /// A filter in the manner of `RUST_LOG` (`info,my_crate::feed=debug,hyper=off`), as a handle: clones share the setting.
 ///
 /// It decides about events and never about spans, so that an error line keeps the ids of the order around it, and it
-/// lets every event at target `audit` pass. Directives about spans or fields (`[order{id}]=debug`) are refused. While it
+/// lets every audit line and every alert pass. Directives about spans or fields (`[order{id}]=debug`) are refused. While it
 /// stands still it costs nothing beyond what `tracing` remembers per call site; a change rebuilds that memory.
 #[derive(Clone, Debug)]
 pub struct EventFilter {
@@ -139,7 +139,7 @@ impl EventFilter {
 
     fn lets_pass(&self, metadata: &Metadata<'_>) -> bool {
         metadata.is_span()
-            || metadata.target() == AUDIT_TARGET
+            || [AUDIT_TARGET, ALERT_TARGET].contains(&metadata.target())
             || self.current().would_enable(metadata.target(), metadata.level())
     }
 }

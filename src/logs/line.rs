@@ -31,6 +31,9 @@ use crate::orders::Identity;
 /// The target of the audit trail: no filter removes it, and its lines are the last to be dropped.
 pub const AUDIT_TARGET: &str = "audit";
 
+/// The target of the alerts' lines, which no filter removes either: of the channels, the log always works.
+pub(crate) const ALERT_TARGET: &str = "trading_telemetry::alerts";
+
 const IDENTITY: [&str; 3] = ["order_id", "symbol", "strategy"];
 
 /// Formats events and hands them to the queues.

@@ -31,6 +31,7 @@ use tracing_subscriber::registry::LookupSpan;
 pub use config::{FileConfig, LogConfig, LogFormat};
 pub use filter::{EventFilter, FilterError};
 pub use json::{CUT_MARK, FAILED_MARK, MAX_FIELDS, MAX_VALUE};
+pub(crate) use line::ALERT_TARGET;
 pub use line::AUDIT_TARGET;
 pub(crate) use line::{Chain, LineLayer};
 pub use queue::{LINGER, QueueConfig, Unwritten, WhenFull};

@@ -15,6 +15,7 @@ use tracing::{Level, Metadata};
 
 use crate::alerts::event::{AlertSeverity, Event, MetadataValue, Reason};
 use crate::lock::lock;
+use crate::logs::ALERT_TARGET;
 
 /// How many sets of names are kept; a service that invents names all the time gets its metadata as one field.
 const MOST_CALLSITES: usize = 256;
@@ -43,7 +44,7 @@ const FIXED: [&str; 19] = [
     "metadata",
 ];
 
-/// The channel that always works: it writes into the service's own log, at error, warning or info.
+/// The channel that always works: it writes into the service's own log, at error, warning or info, past every filter.
 #[derive(Debug, Default)]
 pub struct LogChannel {
     callsites: Mutex<HashMap<(Level, Vec<String>), &'static Site>>,
@@ -106,7 +107,7 @@ impl Site {
         let fields = FieldSet::new(Box::leak(all.into_boxed_slice()), Identifier(site));
         let _ = site.metadata.set(Metadata::new(
             "alert",
-            "trading_telemetry::alerts",
+            ALERT_TARGET,
             level,
             None,
             None,
@@ -186,7 +187,7 @@ fn unregistered() -> Metadata<'static> {
     static SITE: Site = Site { metadata: OnceLock::new() };
     Metadata::new(
         "alert",
-        "trading_telemetry::alerts",
+        ALERT_TARGET,
         Level::ERROR,
         None,
         None,
