@@ -345,7 +345,7 @@ async fn no_secret_is_in_any_output_span_file_or_error_of_a_whole_delivery() {
     let telegram_channel = telegram_at(&telegram.fake.base_url(), telegram::TOKEN, telegram::CHAT);
     slack.fake.script([Act::Reset, Act::Garbage, Act::status(400, "invalid_payload"), Act::slow_down(1)]);
     telegram.fake.script([telegram::refusal(401, "Unauthorized")]);
-    let (outbox, opened) = Outbox::open(&folder, "secrets");
+    let (outbox, opened) = Outbox::open(&folder.join("secrets.redb"));
     let clock = Arc::new(SystemClock::new());
     let channels: Vec<Arc<dyn Channel>> = vec![Arc::new(slack_channel), Arc::new(telegram_channel)];
     let delivery = Delivery::start(DeliverySettings::default(), channels, outbox, &opened, clock);

@@ -57,7 +57,7 @@ impl Drop for Folder {
 }
 
 fn start(folder: &Path, channel: Arc<dyn Channel>) -> Delivery {
-    let (outbox, opened) = Outbox::open(folder, "risk");
+    let (outbox, opened) = Outbox::open(&folder.join("risk.redb"));
     Delivery::start(DeliverySettings::default(), vec![channel], outbox, &opened, Arc::new(SystemClock::new()))
 }
 
@@ -131,7 +131,7 @@ fn the_killed_process() {
         let channel = Slack::new(SecretString::from(url), &HttpSettings::default())
             .unwrap()
             .with_pace(Pace::new(if pace == 1 { 1000 } else { 1 }, Duration::from_millis(pace)));
-        let (outbox, opened) = Outbox::open(Path::new(&folder), "risk");
+        let (outbox, opened) = Outbox::open(&Path::new(&folder).join("risk.redb"));
         let settings = DeliverySettings {
             queue: 100_000,
             // A disk that is slower than a quarter of a second may cost a duplicate; here it must not.

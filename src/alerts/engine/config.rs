@@ -24,7 +24,6 @@ pub(crate) struct EngineConfig {
     pub(super) http: HttpSettings,
     pub(super) interval: Duration,
     pub(super) outbox: PathBuf,
-    pub(super) service: String,
     pub(super) silences_file: PathBuf,
     pub(super) heartbeat: Option<Heartbeat>,
 }
@@ -113,7 +112,6 @@ impl EngineConfig {
             http: http(alerts),
             interval: alerts.evaluation_interval,
             outbox: alerts.outbox_path(service),
-            service: service.to_owned(),
             silences_file: alerts.silences_file.clone(),
             heartbeat: alerts
                 .heartbeat_url

@@ -1,7 +1,6 @@
 //! The engine's thread.
 
 use std::collections::BTreeSet;
-use std::path::Path;
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
@@ -89,8 +88,7 @@ impl Prepared {
         });
         background::spawn("telemetry-alerts", move || {
             let config = &self.config;
-            let folder = config.outbox.parent().unwrap_or(Path::new("")).to_owned();
-            let (outbox, opened) = Outbox::open(&folder, &config.service);
+            let (outbox, opened) = Outbox::open(&config.outbox);
             let (mut core, ended) = Core::new(
                 &config.policy,
                 self.readings.clone(),

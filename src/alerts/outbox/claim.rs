@@ -1,5 +1,6 @@
 //! Which file is ours, and what dead processes left beside it.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -23,33 +24,53 @@ pub(super) struct Claim {
     pub(super) taken_over: Vec<PathBuf>,
 }
 
-/// Opens the first of the service's names that no living process holds, and takes over the files of dead ones.
-pub(super) fn claim(opener: &Opener, folder: &Path, service: &str) -> Claim {
-    let stem = file_stem(service);
-    let path = folder.join(format!("{stem}.redb"));
+/// A file's name in two parts. What stands between them tells processes apart that find the file taken.
+struct Name {
+    stem: String,
+    suffix: String,
+}
+
+impl Name {
+    fn of(path: &Path) -> Self {
+        let text = |part: Option<&OsStr>| part.map(|part| part.to_string_lossy().into_owned());
+        Self {
+            stem: text(path.file_stem()).unwrap_or_else(|| "outbox".to_owned()),
+            suffix: text(path.extension()).map(|extension| format!(".{extension}")).unwrap_or_default(),
+        }
+    }
+
+    /// Whether it is the name of a process that found the file taken.
+    fn is_of_process(&self, name: &str) -> bool {
+        let rest = name.strip_prefix(&*self.stem).and_then(|rest| rest.strip_prefix('.'));
+        rest.and_then(|rest| rest.strip_suffix(&*self.suffix)).is_some_and(|id| {
+            id.starts_with(|c: char| c.is_ascii_digit()) && id.chars().all(|c| c.is_ascii_digit() || c == '-')
+        })
+    }
+}
+
+/// Opens `file`, or the first of its names that no living process holds, and takes over the files of dead ones.
+pub(super) fn claim(opener: &Opener, file: &Path) -> Claim {
+    let name = Name::of(file);
     let mut claim = Claim {
         store: Err(String::new()),
-        path,
+        path: file.to_owned(),
         contents: Contents::default(),
         set_aside: Vec::new(),
         taken_over: Vec::new(),
     };
-    if let Err(error) = fs::create_dir_all(folder) {
-        claim.store = Err(format!("{}: {error}", folder.display()));
-        return claim;
-    }
     let process = std::process::id();
+    let Name { stem, suffix } = &name;
     let names = (0..TURNS).map(|turn| match turn {
-        0 => format!("{stem}.redb"),
-        1 => format!("{stem}.{process}.redb"),
-        turn => format!("{stem}.{process}-{turn}.redb"),
+        0 => format!("{stem}{suffix}"),
+        1 => format!("{stem}.{process}{suffix}"),
+        turn => format!("{stem}.{process}-{turn}{suffix}"),
     });
-    for name in names {
-        claim.path = folder.join(name);
+    for own in names {
+        claim.path = file.with_file_name(own);
         match open_or_replace(opener, &claim.path, &mut claim.set_aside) {
             Ok((store, contents)) => {
                 claim.contents = contents;
-                take_over(opener, &store, folder, &stem, &mut claim);
+                take_over(opener, &store, &name, &mut claim);
                 claim.store = Ok(store);
                 return claim;
             }
@@ -64,12 +85,14 @@ pub(super) fn claim(opener: &Opener, folder: &Path, service: &str) -> Claim {
     claim
 }
 
-/// Opens `path`; a damaged file is renamed, never deleted, and a new one begun.
+/// Opens `path`, and makes its folder where there is none; a damaged file is renamed, never deleted, and a new one begun.
 pub(super) fn open_or_replace(
     opener: &Opener,
     path: &Path,
     set_aside: &mut Vec<PathBuf>,
 ) -> Result<(Store, Contents), Refusal> {
+    let folder = path.parent().map_or(Ok(()), fs::create_dir_all);
+    folder.map_err(|error| Refusal::Unavailable(error.to_string()))?;
     if fs::metadata(path).map_or(0, |file| file.len()) == 0 {
         return open_new(opener, path);
     }
@@ -104,8 +127,8 @@ fn keep(path: &Path) -> io::Result<PathBuf> {
 
 /// Moves what dead processes left into `store`. Each file is locked while that happens, and emptied before it is
 /// deleted: a process that waits for the same lock finds nothing.
-fn take_over(opener: &Opener, store: &Store, folder: &Path, stem: &str, claim: &mut Claim) {
-    for path in of_processes(folder, stem) {
+fn take_over(opener: &Opener, store: &Store, name: &Name, claim: &mut Claim) {
+    for path in of_processes(claim.path.parent().unwrap_or(Path::new("")), name) {
         if path == claim.path {
             continue;
         }
@@ -128,30 +151,14 @@ fn take_over(opener: &Opener, store: &Store, folder: &Path, stem: &str, claim: &
 }
 
 /// The files of processes that found the service's own file taken.
-fn of_processes(folder: &Path, stem: &str) -> Vec<PathBuf> {
+fn of_processes(folder: &Path, name: &Name) -> Vec<PathBuf> {
+    // An empty path is none, and means the working directory.
+    let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
     let mut files: Vec<PathBuf> = entries
-        .filter(|entry| {
-            let name = entry.file_name();
-            let middle = name
-                .to_str()
-                .and_then(|name| name.strip_prefix(stem)?.strip_prefix('.')?.strip_suffix(".redb"));
-            middle.is_some_and(|id| {
-                id.starts_with(|c: char| c.is_ascii_digit())
-                    && id.chars().all(|c| c.is_ascii_digit() || c == '-')
-            })
-        })
+        .filter(|entry| entry.file_name().to_str().is_some_and(|known| name.is_of_process(known)))
         .map(|entry| entry.path())
         .collect();
     files.sort();
     files
-}
-
-/// The service's name as a file name.
-fn file_stem(service: &str) -> String {
-    let stem: String = service
-        .chars()
-        .map(|c| if c.is_alphanumeric() || matches!(c, '-' | '_') { c } else { '_' })
-        .collect();
-    if stem.is_empty() { "service".into() } else { stem }
 }

@@ -83,11 +83,11 @@ struct State {
 }
 
 impl Outbox {
-    /// Opens `<folder>/<service>.redb`, or a file with the process id in its name where another process holds that one,
-    /// and takes over what dead processes of the service left. Never fails: where the disk refuses, the outbox works from
+    /// Opens `file`, or one with the process id in its name where another process holds that one, and takes over what dead
+    /// processes left under such names. Never fails: where the disk refuses, the outbox works from
     /// memory and [`Self::health`] says why. Reads and checks the whole file: milliseconds, on the calling thread.
-    pub fn open(folder: &Path, service: &str) -> (Self, Opened) {
-        Self::open_with(store::Opener::default(), folder, service, RETRY)
+    pub fn open(file: &Path) -> (Self, Opened) {
+        Self::open_with(store::Opener::default(), file, RETRY)
     }
 
     /// An outbox without a file: nothing survives the process.
@@ -95,8 +95,8 @@ impl Outbox {
         Self::new(Contents::default(), Health::Stored, false)
     }
 
-    fn open_with(how: store::Opener, folder: &Path, service: &str, retry: Duration) -> (Self, Opened) {
-        let claim = claim::claim(&how, folder, service);
+    fn open_with(how: store::Opener, file: &Path, retry: Duration) -> (Self, Opened) {
+        let claim = claim::claim(&how, file);
         let (store, health) = match claim.store {
             Ok(store) => (Some(store), Health::Stored),
             Err(why) => (None, Health::InMemory(why)),

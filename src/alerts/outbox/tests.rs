@@ -123,14 +123,14 @@ fn pair(key: &str, value: &str) -> (String, String) {
 #[tokio::test]
 async fn what_was_put_is_there_after_a_restart_and_what_was_removed_is_not() {
     let folder = Folder::new();
-    let (outbox, opened) = Outbox::open(&folder.0, "risk");
+    let (outbox, opened) = Outbox::open(&folder.0.join("risk.redb"));
     assert!(opened.contents.is_empty());
     put(&outbox, "a", "1");
     put(&outbox, "b", "2");
     outbox.begin().put(Table::Incidents, "drawdown", vec![7]);
     outbox.begin().remove(Table::Unsent, "a");
     assert!(outbox.close(Duration::from_secs(10)).await);
-    let (_outbox, opened) = Outbox::open(&folder.0, "risk");
+    let (_outbox, opened) = Outbox::open(&folder.0.join("risk.redb"));
     assert_eq!(unsent(&opened.contents), [pair("b", "2")]);
     assert_eq!(opened.contents.of(Table::Incidents).collect::<Vec<_>>(), [("drawdown", &[7_u8][..])]);
     assert_eq!(opened.file, Some(folder.0.join("risk.redb")));
@@ -140,7 +140,7 @@ async fn what_was_put_is_there_after_a_restart_and_what_was_removed_is_not() {
 async fn a_full_disk_is_told_and_everything_is_written_once_there_is_space() {
     let folder = Folder::new();
     let (disk, faults) = faulty();
-    let (outbox, _) = Outbox::open_with(disk, &folder.0, "risk", Duration::from_millis(20));
+    let (outbox, _) = Outbox::open_with(disk, &folder.0.join("risk.redb"), Duration::from_millis(20));
     let before = put(&outbox, "before", "1");
     wait(&outbox, before).await;
     faults.full.store(true, Ordering::Relaxed);
@@ -155,7 +155,7 @@ async fn a_full_disk_is_told_and_everything_is_written_once_there_is_space() {
     let well = |health: &Health| *health == Health::Stored;
     tokio::time::timeout(Duration::from_secs(30), health.wait_for(well)).await.unwrap().unwrap();
     assert!(outbox.close(Duration::from_secs(10)).await);
-    let (_outbox, opened) = Outbox::open(&folder.0, "risk");
+    let (_outbox, opened) = Outbox::open(&folder.0.join("risk.redb"));
     assert_eq!(unsent(&opened.contents), [pair("during", "2")]);
 }
 
@@ -164,7 +164,7 @@ async fn a_disk_that_is_full_from_the_start_is_not_filled_with_files_that_could_
     let folder = Folder::new();
     let (disk, faults) = faulty();
     faults.full.store(true, Ordering::Relaxed);
-    let (outbox, opened) = Outbox::open_with(disk, &folder.0, "risk", Duration::from_millis(10));
+    let (outbox, opened) = Outbox::open_with(disk, &folder.0.join("risk.redb"), Duration::from_millis(10));
     assert_eq!((opened.file, opened.set_aside), (None, Vec::new()));
     put(&outbox, "slack/1", "urgent");
     tokio::time::sleep(Duration::from_millis(500)).await;
@@ -176,7 +176,7 @@ async fn a_disk_that_is_full_from_the_start_is_not_filled_with_files_that_could_
         .unwrap()
         .unwrap();
     assert!(outbox.close(Duration::from_secs(10)).await);
-    let (_outbox, opened) = Outbox::open(&folder.0, "risk");
+    let (_outbox, opened) = Outbox::open(&folder.0.join("risk.redb"));
     assert_eq!(unsent(&opened.contents), [pair("slack/1", "urgent")]);
     assert_eq!(folder.files(), ["risk.redb"]);
 }
@@ -184,13 +184,13 @@ async fn a_disk_that_is_full_from_the_start_is_not_filled_with_files_that_could_
 #[tokio::test]
 async fn what_an_unwritable_file_holds_is_kept_for_the_next_start() {
     let folder = Folder::new();
-    let (outbox, _) = Outbox::open(&folder.0, "risk");
+    let (outbox, _) = Outbox::open(&folder.0.join("risk.redb"));
     put(&outbox, "old", "1");
     assert!(outbox.close(Duration::from_secs(10)).await);
 
     let (disk, faults) = faulty();
     faults.full.store(true, Ordering::Relaxed);
-    let (outbox, opened) = Outbox::open_with(disk, &folder.0, "risk", Duration::from_millis(20));
+    let (outbox, opened) = Outbox::open_with(disk, &folder.0.join("risk.redb"), Duration::from_millis(20));
     assert_eq!(opened.file, None);
     assert!(matches!(*outbox.health().borrow(), Health::InMemory(_)));
     let new = put(&outbox, "new", "2");
@@ -200,7 +200,7 @@ async fn what_an_unwritable_file_holds_is_kept_for_the_next_start() {
     let well = |health: &Health| *health == Health::Stored;
     tokio::time::timeout(Duration::from_secs(30), health.wait_for(well)).await.unwrap().unwrap();
     assert!(outbox.close(Duration::from_secs(10)).await);
-    let (_outbox, opened) = Outbox::open(&folder.0, "risk");
+    let (_outbox, opened) = Outbox::open(&folder.0.join("risk.redb"));
     assert_eq!(unsent(&opened.contents), [pair("new", "2"), pair("old", "1")]);
 }
 
@@ -215,9 +215,9 @@ async fn a_file_that_may_not_be_read_or_written_leaves_the_outbox_in_memory() {
         Err(DatabaseError::from(io::Error::from(io::ErrorKind::ReadOnlyFilesystem)))
     });
     for (outbox, opened) in [
-        Outbox::open(&folder.0, "risk"),
-        Outbox::open(&folder.0.join("file"), "risk"),
-        Outbox::open_with(denied, &folder.0, "other", RETRY),
+        Outbox::open(&folder.0.join("risk.redb")),
+        Outbox::open(&folder.0.join("file/risk.redb")),
+        Outbox::open_with(denied, &folder.0.join("other.redb"), RETRY),
     ] {
         assert_eq!(opened.file, None);
         assert_eq!(opened.set_aside, Vec::<PathBuf>::new(), "what is not damaged is not renamed");
@@ -231,7 +231,7 @@ async fn a_file_that_may_not_be_read_or_written_leaves_the_outbox_in_memory() {
 #[tokio::test]
 async fn a_damaged_file_is_set_aside_and_never_trusted() {
     let folder = Folder::new();
-    let (outbox, _) = Outbox::open(&folder.0, "risk");
+    let (outbox, _) = Outbox::open(&folder.0.join("risk.redb"));
     for number in 0..200 {
         put(&outbox, &format!("key {number:03}"), &"value".repeat(50));
     }
@@ -239,7 +239,7 @@ async fn a_damaged_file_is_set_aside_and_never_trusted() {
     let path = folder.0.join("risk.redb");
     let sound = fs::read(&path).unwrap();
     let expected = {
-        let (_outbox, opened) = Outbox::open(&folder.0, "risk");
+        let (_outbox, opened) = Outbox::open(&folder.0.join("risk.redb"));
         opened.contents
     };
     let mut damages: Vec<Vec<u8>> = vec![b"not a database".to_vec(), vec![0xff; 9000], sound[..100].to_vec()];
@@ -255,7 +255,7 @@ async fn a_damaged_file_is_set_aside_and_never_trusted() {
     for (number, bytes) in damages.into_iter().enumerate() {
         let service = format!("risk{number}");
         fs::write(folder.0.join(format!("{service}.redb")), &bytes).unwrap();
-        let (outbox, opened) = Outbox::open(&folder.0, &service);
+        let (outbox, opened) = Outbox::open(&folder.0.join(format!("{service}.redb")));
         assert!(opened.file.is_some(), "a new file is begun");
         if let [kept] = opened.set_aside.as_slice() {
             assert!(opened.contents.is_empty());
@@ -279,7 +279,7 @@ async fn a_damaged_file_is_set_aside_and_never_trusted() {
 #[tokio::test]
 async fn a_damaged_file_of_a_killed_process_never_goes_back_to_an_older_state() {
     let folder = Folder::new();
-    let (outbox, _) = Outbox::open(&folder.0, "risk");
+    let (outbox, _) = Outbox::open(&folder.0.join("risk.redb"));
     for number in 0..3 {
         let ticket = put(&outbox, &format!("slack/{number}"), "value");
         wait(&outbox, ticket).await;
@@ -293,7 +293,7 @@ async fn a_damaged_file_of_a_killed_process_never_goes_back_to_an_older_state() 
         bytes[at] ^= 0x5a;
         let service = format!("killed{place}");
         fs::write(folder.0.join(format!("{service}.redb")), &bytes).unwrap();
-        let (_outbox, opened) = Outbox::open(&folder.0, &service);
+        let (_outbox, opened) = Outbox::open(&folder.0.join(format!("{service}.redb")));
         if opened.set_aside.is_empty() {
             assert_eq!(opened.contents, expected, "damage at {at} was neither found nor harmless");
         } else {
@@ -306,24 +306,24 @@ async fn a_damaged_file_of_a_killed_process_never_goes_back_to_an_older_state() 
 #[tokio::test]
 async fn a_second_process_has_a_file_of_its_own_and_the_next_start_takes_it_over() {
     let folder = Folder::new();
-    let (first, _) = Outbox::open(&folder.0, "risk");
-    let (second, opened) = Outbox::open(&folder.0, "risk");
+    let (first, _) = Outbox::open(&folder.0.join("risk.redb"));
+    let (second, opened) = Outbox::open(&folder.0.join("risk.redb"));
     let name = format!("risk.{}.redb", std::process::id());
     assert_eq!(opened.file, Some(folder.0.join(&name)));
     put(&first, "first", "1");
     put(&second, "second", "2");
     // Another service's file, whose name begins the same, is none of ours.
-    let (other, _) = Outbox::open(&folder.0, "risk-manager");
+    let (other, _) = Outbox::open(&folder.0.join("risk-manager.redb"));
     put(&other, "other", "3");
     assert!(other.close(Duration::from_secs(10)).await);
     assert!(first.close(Duration::from_secs(10)).await);
 
-    let (third, opened) = Outbox::open(&folder.0, "risk");
+    let (third, opened) = Outbox::open(&folder.0.join("risk.redb"));
     assert_eq!(unsent(&opened.contents), [pair("first", "1")], "who lives is left alone");
     assert!(second.close(Duration::from_secs(10)).await);
     assert!(third.close(Duration::from_secs(10)).await);
 
-    let (_fourth, opened) = Outbox::open(&folder.0, "risk");
+    let (_fourth, opened) = Outbox::open(&folder.0.join("risk.redb"));
     assert_eq!(unsent(&opened.contents), [pair("first", "1"), pair("second", "2")]);
     assert_eq!(opened.taken_over, [folder.0.join(name)]);
     assert_eq!(folder.files(), ["risk-manager.redb", "risk.redb"]);
@@ -332,12 +332,12 @@ async fn a_second_process_has_a_file_of_its_own_and_the_next_start_takes_it_over
 #[tokio::test]
 async fn a_dropped_outbox_writes_and_closes_its_file() {
     let folder = Folder::new();
-    let (outbox, _) = Outbox::open(&folder.0, "risk");
+    let (outbox, _) = Outbox::open(&folder.0.join("risk.redb"));
     put(&outbox, "a", "1");
     drop(outbox);
     let deadline = Instant::now() + Duration::from_secs(30);
     loop {
-        let (again, opened) = Outbox::open(&folder.0, "risk");
+        let (again, opened) = Outbox::open(&folder.0.join("risk.redb"));
         if opened.file == Some(folder.0.join("risk.redb")) {
             assert_eq!(unsent(&opened.contents), [pair("a", "1")]);
             return;
@@ -352,7 +352,7 @@ async fn a_dropped_outbox_writes_and_closes_its_file() {
 async fn batches_cost_no_wait_while_the_disk_is_slow() {
     let folder = Folder::new();
     let (disk, faults) = faulty();
-    let (outbox, _) = Outbox::open_with(disk, &folder.0, "risk", RETRY);
+    let (outbox, _) = Outbox::open_with(disk, &folder.0.join("risk.redb"), RETRY);
     faults.sync_millis.store(500, Ordering::Relaxed);
     let first = put(&outbox, "first", "1");
     std::thread::sleep(Duration::from_millis(50));
@@ -416,7 +416,7 @@ mod delivery {
     async fn a_critical_message_is_posted_while_its_record_is_being_committed() {
         let folder = Folder::new();
         let (disk, faults) = faulty();
-        let (outbox, opened) = Outbox::open_with(disk, &folder.0, "risk", RETRY);
+        let (outbox, opened) = Outbox::open_with(disk, &folder.0.join("risk.redb"), RETRY);
         let channel = Arc::new(Recorder::default());
         let delivery = start(&outbox, &opened, &channel);
         faults.sync_millis.store(1500, Ordering::Relaxed);
@@ -437,7 +437,7 @@ mod delivery {
     async fn a_disk_that_hangs_stops_nothing() {
         let folder = Folder::new();
         let (disk, faults) = faulty();
-        let (outbox, opened) = Outbox::open_with(disk, &folder.0, "risk", RETRY);
+        let (outbox, opened) = Outbox::open_with(disk, &folder.0.join("risk.redb"), RETRY);
         let channel = Arc::new(Recorder::default());
         let delivery = start(&outbox, &opened, &channel);
         faults.sync_millis.store(8_000, Ordering::Relaxed);
@@ -454,7 +454,8 @@ mod delivery {
     async fn an_outbox_in_memory_is_an_alert_of_its_own() {
         let folder = Folder::new();
         let (disk, faults) = faulty();
-        let (outbox, opened) = Outbox::open_with(disk, &folder.0, "risk", Duration::from_millis(20));
+        let (outbox, opened) =
+            Outbox::open_with(disk, &folder.0.join("risk.redb"), Duration::from_millis(20));
         let channel = Arc::new(Recorder::default());
         let delivery = start(&outbox, &opened, &channel);
         faults.full.store(true, Ordering::Relaxed);
@@ -470,5 +471,57 @@ mod delivery {
             assert!(Instant::now() < deadline, "{:?}", channel.titles());
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
+    }
+}
+
+#[tokio::test]
+async fn a_folder_that_could_not_be_made_at_the_start_is_made_by_a_later_try() {
+    let folder = Folder::new();
+    fs::create_dir_all(&folder.0).unwrap();
+    let in_the_way = folder.0.join("state");
+    fs::write(&in_the_way, "").unwrap();
+    let file = in_the_way.join("risk.redb");
+    let how = store::Opener::default();
+    let (outbox, opened) = Outbox::open_with(how, &file, Duration::from_millis(20));
+    assert_eq!(opened.file, None);
+    put(&outbox, "a", "1");
+    fs::remove_file(&in_the_way).unwrap();
+    let mut health = outbox.health();
+    let healed = health.wait_for(|health| *health == Health::Stored);
+    tokio::time::timeout(Duration::from_secs(30), healed).await.unwrap().unwrap();
+    assert!(outbox.close(Duration::from_secs(10)).await);
+    assert_eq!(unsent(&Outbox::open(&file).1.contents), [pair("a", "1")]);
+}
+
+#[tokio::test]
+async fn a_folder_that_is_deleted_is_made_again_with_everything_in_it() {
+    let folder = Folder::new();
+    let file = folder.0.join("state/risk.redb");
+    let (outbox, _) = Outbox::open(&file);
+    let ticket = put(&outbox, "a", "1");
+    wait(&outbox, ticket).await;
+    fs::remove_dir_all(folder.0.join("state")).unwrap();
+    put(&outbox, "b", "2");
+    assert!(outbox.close(Duration::from_secs(10)).await);
+    assert_eq!(unsent(&Outbox::open(&file).1.contents), [pair("a", "1"), pair("b", "2")]);
+}
+
+#[tokio::test]
+async fn a_file_has_the_name_that_it_was_given() {
+    for name in ["my-own-name.db", "outbox"] {
+        let folder = Folder::new();
+        let file = folder.0.join(name);
+        let (first, opened) = Outbox::open(&file);
+        assert_eq!(opened.file.as_ref(), Some(&file));
+        let (second, opened) = Outbox::open(&file);
+        let other = opened.file.unwrap();
+        let process = std::process::id().to_string();
+        assert!(other != file && other.display().to_string().contains(&process), "{}", other.display());
+        put(&second, "a", "1");
+        assert!(first.close(Duration::from_secs(10)).await && second.close(Duration::from_secs(10)).await);
+        let (_next, opened) = Outbox::open(&file);
+        assert_eq!(unsent(&opened.contents), [pair("a", "1")]);
+        assert_eq!(opened.taken_over, [other]);
+        assert_eq!(folder.files(), [name]);
     }
 }

@@ -33,6 +33,8 @@ impl Disk {
         everything: impl FnOnce(Contents) -> Contents,
     ) -> Result<(), String> {
         let first = match &self.store {
+            // What is written into a file that was deleted is lost with the process.
+            Some(_) if !self.path.exists() => None,
             Some(store) => match store.commit(changes) {
                 Ok(()) => return Ok(()),
                 Err(error) => Some(error),
