@@ -469,6 +469,75 @@ async fn a_dead_channel_that_is_set_up_anew_is_over_once_it_has_taken_a_message(
     assert!(last.text().contains("not configured any more"), "{}", last.text());
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_new_channel_leaves_the_others_as_they_were() {
+    let (slack, telegram) = (Scripted::with_pace("slack", Pace::new(1, SECOND)), Scripted::new("telegram"));
+    slack.take(SECOND);
+    let mut delivery = start(DeliverySettings::default(), &[&slack]);
+    for number in 0..5 {
+        delivery.submit(direct(Critical, &format!("c{number}")));
+    }
+    sleep(SECOND / 2).await;
+    delivery.replace_channels(vec![slack.clone(), telegram.clone()]);
+    sleep(MINUTE).await;
+    assert_eq!(slack.titles(), ["c0", "c1", "c2", "c3", "c4"]);
+    assert!(slack.sent().iter().all(|sent| sent.notice.delay.is_none()));
+    let times: Vec<Instant> = slack.sent().iter().map(|sent| sent.at).collect();
+    assert!(times.windows(2).all(|pair| pair[1] - pair[0] >= Duration::from_millis(998)), "{times:?}");
+    assert!(telegram.titles().is_empty());
+    delivery.submit(direct(Critical, "both"));
+    sleep(5 * SECOND).await;
+    assert_eq!(telegram.titles(), ["both"]);
+    assert_eq!(slack.titles().len(), 6);
+    assert_eq!(count(&delivery, "slack", DeliveryResult::Sent), 6);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_old_address_refuses_in_flight_is_sent_to_the_new_one_at_once() {
+    let (old, new) = (Scripted::new("slack"), Scripted::new("slack"));
+    old.take(SECOND);
+    old.always(dead());
+    let mut delivery = start(DeliverySettings::default(), &[&old]);
+    delivery.submit(direct(Critical, "urgent"));
+    sleep(SECOND / 2).await;
+    delivery.replace_channels(vec![new.clone()]);
+    sleep(SECOND).await;
+    assert_eq!(new.titles(), ["urgent"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_channel_that_is_back_sends_what_it_left() {
+    let (slack, telegram) = (Scripted::new("slack"), Scripted::new("telegram"));
+    telegram.always(down());
+    let mut delivery = start(DeliverySettings::default(), &[&slack, &telegram]);
+    delivery.submit(direct(Critical, "urgent"));
+    sleep(SECOND).await;
+    delivery.replace_channels(vec![slack.clone()]);
+    sleep(MINUTE).await;
+    let tries = telegram.sent().len();
+    telegram.always(Outcome::Accepted);
+    sleep(5 * MINUTE).await;
+    assert_eq!(telegram.sent().len(), tries, "it is gone");
+    delivery.replace_channels(vec![slack.clone(), telegram.clone()]);
+    sleep(SECOND).await;
+    assert_eq!((slack.titles(), telegram.titles()), (vec!["urgent".to_owned()], vec!["urgent".to_owned()]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_critical_alert_does_not_wait_behind_a_test() {
+    let slack = Scripted::with_pace("slack", Pace::new(3, SECOND));
+    slack.take(10 * SECOND);
+    let delivery = start(DeliverySettings::default(), &[&slack]);
+    let tested = tokio::spawn(delivery.test_channel("slack"));
+    sleep(SECOND).await;
+    slack.take(Duration::ZERO);
+    delivery.submit(direct(Critical, "urgent"));
+    sleep(SECOND).await;
+    assert_eq!(slack.titles(), ["urgent"]);
+    tested.await.unwrap().unwrap();
+    assert_eq!(slack.titles(), ["urgent", "Test alert"]);
+}
+
 /// The route of warnings leads elsewhere once the incident is critical, and the channels are set up anew in between.
 #[tokio::test(start_paused = true)]
 async fn who_heard_of_an_incident_hears_its_end_past_a_new_set_up() {

@@ -83,15 +83,14 @@ fn classify(answer: &Answer) -> Outcome {
         (200, _) if body.trim() == "ok" => Outcome::Accepted,
         (200..300, _) => Outcome::TryAgain(Failure::status(answer.status, "not answered by Slack")),
         (429, _) => Outcome::SlowDown(answer.retry_after),
-        (408 | 500.., _) => Outcome::TryAgain(failure()),
         (400, "invalid_token" | "no_service" | "no_service_id" | "no_active_hooks") => {
             Outcome::Dead(failure())
         }
         (400, "channel_not_found" | "channel_is_archived" | "user_not_found") => Outcome::Dead(failure()),
         (400, "invalid_payload" | "invalid_blocks" | "no_text" | "msg_too_long" | "too_many_attachments")
         | (413, _) => Outcome::Reformat(failure()),
-        // What Slack does not document may be a proxy's, and says nothing about the message.
-        (400, _) => Outcome::TryAgain(failure()),
+        // A 400 that Slack does not document may be a proxy's, and says nothing about the message.
+        (400 | 408 | 500.., _) => Outcome::TryAgain(failure()),
         _ => Outcome::Dead(failure()),
     }
 }

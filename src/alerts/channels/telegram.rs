@@ -81,10 +81,11 @@ impl Telegram {
         lock(&self.chat_id).clone()
     }
 
-    fn move_to(&self, chat_id: i64) -> Outcome {
+    /// After the chat `from` has moved; another message may have been told of it before.
+    fn move_from(&self, from: &str, chat_id: i64) -> Outcome {
         let new = chat_id.to_string();
         let mut current = lock(&self.chat_id);
-        if *current == new {
+        if from == new {
             return Outcome::Dead(Failure::new("the chat moved to where it was"));
         }
         tracing::warn!(
@@ -109,10 +110,11 @@ impl Channel for Telegram {
 
     fn send<'a>(&'a self, notice: &'a Notice) -> Sending<'a> {
         Box::pin(async move {
-            match self.endpoint.post(telegram_payload(notice, &self.chat_id())).await {
+            let chat_id = self.chat_id();
+            match self.endpoint.post(telegram_payload(notice, &chat_id)).await {
                 Ok(answer) => match classify(&answer) {
                     Class::Outcome(outcome) => outcome,
-                    Class::Moved(chat_id) => self.move_to(chat_id),
+                    Class::Moved(new) => self.move_from(&chat_id, new),
                 },
                 Err(failure) => Outcome::TryAgain(failure),
             }

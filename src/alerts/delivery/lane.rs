@@ -114,6 +114,17 @@ impl Lane {
         }
     }
 
+    /// Goes on with a channel that was set up anew.
+    pub(super) fn set_up(&mut self, others: Vec<String>, pace: Pace, now: Duration) {
+        self.others = others;
+        self.tokens.keep_to(pace, now);
+        // It takes up by itself what is open.
+        self.untold.clear();
+        if matches!(self.health, Health::Failing { .. } | Health::Dead { .. }) {
+            self.health = Health::Failing { failures: 0, retry_at: now };
+        }
+    }
+
     /// Goes on with a pause that an earlier process was asked for.
     pub(super) fn restore_pause(&mut self, bytes: &[u8], now: Now) {
         let Ok(pause) = serde_json::from_slice::<Pause>(bytes) else { return };

@@ -13,11 +13,11 @@ mod stats;
 mod task;
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 pub use pace::{Backoff, Pace};
@@ -26,10 +26,11 @@ pub use stats::{ChannelStats, DeliveryResult, QueueSnapshot};
 
 use super::channels::{Channel, ChannelError, LogChannel};
 use super::event::Event;
-use super::outbox::{Health, Opened, Outbox, Table};
+use super::outbox::{Contents, Health, Opened, Outbox, Table};
 use crate::clock::Clock;
+use crate::lock::lock;
 use entry::{Entry, EntryId};
-use lane::{Lane, Now};
+use lane::Now;
 pub(super) use own::test as test_event;
 use task::Station;
 
@@ -50,12 +51,14 @@ pub struct Record {
 pub struct Delivery {
     inner: Arc<Inner>,
     closing: watch::Sender<Option<Duration>>,
-    tasks: Vec<JoinHandle<()>>,
+    /// By the channel that each sends to; that of the log watches the outbox.
+    tasks: Vec<(&'static str, JoinHandle<()>)>,
 }
 
 pub(super) struct Inner {
     settings: Arc<DeliverySettings>,
-    stations: Vec<Station>,
+    /// Replaced as a whole when the channels are.
+    stations: Mutex<Arc<[Arc<Station>]>>,
     log: LogChannel,
     log_stats: Arc<ChannelStats>,
     outbox: Outbox,
@@ -64,7 +67,7 @@ pub(super) struct Inner {
 
 impl fmt::Debug for Inner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Inner").field("stations", &self.stations).finish_non_exhaustive()
+        f.debug_struct("Inner").field("stations", &self.stations()).finish_non_exhaustive()
     }
 }
 
@@ -78,7 +81,7 @@ pub struct Drained {
 }
 
 impl Delivery {
-    /// Starts one task per channel on the current tokio runtime, with what earlier processes left to send.
+    /// Starts one task per channel on the current tokio runtime, with what earlier processes left to send in `outbox`.
     ///
     /// Events reach the log by themselves; `channels` are the others. Must be called within a tokio runtime whose timers
     /// are on.
@@ -89,67 +92,64 @@ impl Delivery {
         opened: &Opened,
         clock: Arc<dyn Clock>,
     ) -> Self {
-        let log_stats = Arc::new(ChannelStats::new(LogChannel::NAME));
-        Self::start_with(Arc::new(settings), channels, outbox, opened, clock, &[log_stats])
-    }
-
-    /// Goes on with other channels. What waits is taken over, and the counters of a channel that stays go on; what was in
-    /// flight may arrive twice.
-    pub fn replace_channels(&mut self, channels: Vec<Arc<dyn Channel>>) {
-        for task in self.tasks.drain(..) {
-            task.abort();
-        }
-        let Inner { settings, outbox, clock, .. } = &*self.inner;
-        let opened = Opened { contents: outbox.contents(), ..Opened::default() };
-        let stats = self.stats();
-        let (settings, outbox, clock) = (Arc::clone(settings), outbox.clone(), Arc::clone(clock));
-        *self = Self::start_with(settings, channels, outbox, &opened, clock, &stats);
-    }
-
-    /// `known` are counters that go on; those of the log are among them.
-    fn start_with(
-        settings: Arc<DeliverySettings>,
-        channels: Vec<Arc<dyn Channel>>,
-        outbox: Outbox,
-        opened: &Opened,
-        clock: Arc<dyn Clock>,
-        known: &[Arc<ChannelStats>],
-    ) -> Self {
-        let stats_of = |name: &'static str| {
-            let known = known.iter().find(|stats| stats.name() == name).cloned();
-            known.unwrap_or_else(|| Arc::new(ChannelStats::new(name)))
-        };
-        let now = Now { monotonic: clock.monotonic(), wall: clock.wall() };
-        let (mut stations, mut asked) = (Vec::new(), Vec::new());
-        let names: Vec<_> = channels.iter().map(|channel| channel.name()).collect();
-        for channel in channels {
-            let stats = stats_of(channel.name());
-            let others = names.iter().filter(|name| **name != channel.name());
-            let lane = Lane::new(
-                channel.name(),
-                others.map(|name| (*name).to_owned()).collect(),
-                channel.pace(),
-                Arc::clone(&settings),
-                Arc::clone(&stats),
-                now.monotonic,
-            );
-            let (station, tests) = Station::new(channel, lane, stats);
-            stations.push(station);
-            asked.push(tests);
-        }
-        let log_stats = stats_of(LogChannel::NAME);
-        let inner =
-            Arc::new(Inner { settings, stations, log: LogChannel::default(), log_stats, outbox, clock });
-        inner.restore(opened, now);
-
+        let inner = Arc::new(Inner {
+            settings: Arc::new(settings),
+            stations: Mutex::new(Arc::default()),
+            log: LogChannel::default(),
+            log_stats: Arc::new(ChannelStats::new(LogChannel::NAME)),
+            outbox,
+            clock,
+        });
         let (closing, closed) = watch::channel(None);
-        let mut tasks: Vec<JoinHandle<()>> = asked
-            .into_iter()
-            .enumerate()
-            .map(|(index, tests)| tokio::spawn(task::run(Arc::clone(&inner), index, tests, closed.clone())))
-            .collect();
-        tasks.push(tokio::spawn(watch_outbox(Arc::clone(&inner), closed)));
-        Self { inner, closing, tasks }
+        let mut delivery = Self { inner, closing, tasks: Vec::new() };
+        delivery.replace_channels(channels);
+        // It has somebody to tell by now.
+        let watching = tokio::spawn(watch_outbox(Arc::clone(&delivery.inner), closed));
+        delivery.tasks.push((LogChannel::NAME, watching));
+        let wall = delivery.inner.clock.wall();
+        let damaged =
+            opened.set_aside.iter().map(|file| own::damaged_outbox(&file.display().to_string(), wall));
+        delivery.record(damaged, &[]);
+        delivery
+    }
+
+    /// Goes on with other channels. One that stays keeps its queue, its counters and the request in flight; what it has
+    /// refused is tried again at once, since it may have been set up anew.
+    pub fn replace_channels(&mut self, channels: Vec<Arc<dyn Channel>>) {
+        let inner = &self.inner;
+        let (now, before, contents) = (inner.now(), inner.stations(), inner.outbox.contents());
+        let mut names: Vec<_> = channels.iter().map(|channel| channel.name()).collect();
+        let (mut stations, mut new) = (Vec::new(), Vec::new());
+        for channel in channels {
+            let others = names.iter().filter(|name| **name != channel.name());
+            let others = others.map(|name| (*name).to_owned()).collect();
+            let staying = before.iter().find(|station| station.name == channel.name());
+            let station = if let Some(station) = staying {
+                station.set_up(channel, others, now.monotonic);
+                Arc::clone(station)
+            } else {
+                let station = Arc::new(Station::new(channel, others, &inner.settings, now.monotonic));
+                inner.take_up(&station, &contents, now);
+                new.push(Arc::clone(&station));
+                station
+            };
+            stations.push(station);
+        }
+        *lock(&inner.stations) = stations.into();
+        inner.look_after_the_rest(&contents, now);
+
+        names.push(LogChannel::NAME);
+        self.tasks.retain(|(name, task)| {
+            let stays = names.contains(name);
+            if !stays {
+                task.abort();
+            }
+            stays
+        });
+        self.tasks.extend(new.into_iter().map(|station| {
+            let task = task::run(Arc::clone(inner), Arc::clone(&station), self.closing.subscribe());
+            (station.name, tokio::spawn(task))
+        }));
     }
 
     /// Takes `events`, writes them to the log at once, and queues them for the channels. They and `records` reach the
@@ -177,45 +177,21 @@ impl Delivery {
         &self,
         channel: &str,
     ) -> impl Future<Output = Result<(), ChannelError>> + Send + use<> {
-        let asked = self.ask_for_test(channel);
-        let channel = channel.to_owned();
-        async move {
-            match asked? {
-                Some(result) => result.await.map_err(|_| ChannelError::closed(&channel))?,
-                None => Ok(()),
-            }
-        }
-    }
-
-    /// `None` where the message is sent already.
-    fn ask_for_test(
-        &self,
-        channel: &str,
-    ) -> Result<Option<oneshot::Receiver<Result<(), ChannelError>>>, ChannelError> {
-        if channel == LogChannel::NAME {
-            self.inner.log.write(&own::test(channel, self.inner.clock.wall()));
-            return Ok(None);
-        }
-        let station = self.inner.station(channel).ok_or_else(|| ChannelError::unknown(channel))?;
-        let (asked, result) = oneshot::channel();
-        station.tests.send(asked).map_err(|_| ChannelError::closed(channel))?;
-        Ok(Some(result))
+        let (inner, channel) = (Arc::clone(&self.inner), channel.to_owned());
+        async move { inner.test(&channel).await }
     }
 
     /// The counters of each channel, the log first.
     pub fn stats(&self) -> Vec<Arc<ChannelStats>> {
-        let others = self.inner.stations.iter().map(|station| &station.stats);
+        let stations = self.inner.stations();
+        let others = stations.iter().map(|station| &station.stats);
         std::iter::once(&self.inner.log_stats).chain(others).cloned().collect()
     }
 
     /// The queue of each channel but the log, which has none.
     pub fn queues(&self) -> Vec<(&'static str, QueueSnapshot)> {
         let now = self.inner.clock.monotonic();
-        self.inner
-            .stations
-            .iter()
-            .map(|station| (station.channel.name(), station.lane().snapshot(now)))
-            .collect()
+        self.inner.stations().iter().map(|station| (station.name, station.lane().snapshot(now))).collect()
     }
 
     /// Sends what can be sent within `deadline`, critical messages first, then closes the outbox. What is left stays in it
@@ -225,16 +201,16 @@ impl Delivery {
         self.closing.send_replace(Some(until));
         // The tasks know the deadline; the limit is for a clock that stands still.
         let limit = tokio::time::Instant::now() + deadline + Duration::from_millis(500);
-        for mut task in std::mem::take(&mut self.tasks) {
+        for (_, mut task) in std::mem::take(&mut self.tasks) {
             if tokio::time::timeout_at(limit, &mut task).await.is_err() {
                 task.abort();
             }
         }
         let unsent: Vec<_> = self
             .inner
-            .stations
+            .stations()
             .iter()
-            .map(|station| (station.channel.name(), station.lane().snapshot(until).length))
+            .map(|station| (station.name, station.lane().snapshot(until).length))
             .filter(|(_, length)| *length > 0)
             .collect();
         let closed = self.inner.outbox.close(Duration::from_millis(500)).await;
@@ -263,6 +239,7 @@ impl Inner {
             self.log_stats.add(event.severity, DeliveryResult::Sent);
         }
         let now = self.now();
+        let stations = self.stations();
         // One batch for everything: an incident's state must not be on disk without its message, nor the other way.
         let mut batch = self.outbox.begin();
         for record in records {
@@ -272,7 +249,7 @@ impl Inner {
             }
         }
         for event in events {
-            for station in &self.stations {
+            for station in stations.iter() {
                 let mut lane = station.lane();
                 if lane.wants(&event) {
                     let entry = entry(own::new_id(now.wall), event.clone(), now.monotonic, now.wall);
@@ -284,56 +261,64 @@ impl Inner {
         }
     }
 
-    /// Queues what earlier processes could not send, and tells of outboxes that could not be read.
-    fn restore(&self, opened: &Opened, now: Now) {
-        let pauses = opened.contents.of(Table::NotBefore);
-        for (channel, bytes) in pauses {
-            if let Some(station) = self.station(channel) {
-                station.lane().restore_pause(bytes, now);
+    /// Goes on where the last process, or the last set-up, with `station` left off.
+    fn take_up(&self, station: &Station, contents: &Contents, now: Now) {
+        let mut batch = self.outbox.begin();
+        let mut lane = station.lane();
+        let of_channel = |key: &str| key.split_once('/').is_some_and(|(channel, _)| channel == station.name);
+        for (_, bytes) in contents.of(Table::NotBefore).filter(|(channel, _)| *channel == station.name) {
+            lane.restore_pause(bytes, now);
+        }
+        for (key, severity) in contents.of(Table::Told).filter(|(key, _)| of_channel(key)) {
+            if let Some((_, incident)) = key.split_once('/') {
+                lane.restore_told(incident, severity);
             }
         }
-        for (key, severity) in opened.contents.of(Table::Told) {
-            if let Some((channel, incident)) = key.split_once('/')
-                && let Some(station) = self.station(channel)
-            {
-                station.lane().restore_told(incident, severity);
-            }
-        }
-        for open in own::open(&opened.contents).filter(|open| !own::is_of_outbox(open)) {
-            let channel = |station: &&Station| own::is_of_channel(&open, station.channel.name());
-            if let Some(station) = self.stations.iter().find(channel) {
-                station.lane().restore_trouble(open, now);
-            } else {
-                self.tell(Some(own::over(&open, "The channel is not configured any more.", now.wall)));
-            }
+        for open in own::open(contents).filter(|open| own::is_of_channel(open, station.name)) {
+            lane.restore_trouble(open, now);
         }
         let mut unreadable = 0_u64;
-        {
-            let mut batch = self.outbox.begin();
-            for (key, bytes) in opened.contents.of(Table::Unsent) {
-                let Some(entry) = Entry::restore(key, bytes, now.monotonic, now.wall) else {
-                    unreadable += 1;
-                    continue;
-                };
-                // A channel that is no longer configured may be so again; its messages end by their age.
-                let channel = key.split('/').next().unwrap_or_default();
-                if let Some(station) = self.station(channel) {
-                    station.lane().push(entry, &mut batch, now);
-                } else if entry.expires(self.settings.critical_ttl) <= now.monotonic {
-                    batch.remove(Table::Unsent, key);
-                }
+        for (key, bytes) in contents.of(Table::Unsent).filter(|(key, _)| of_channel(key)) {
+            match Entry::restore(key, bytes, now.monotonic, now.wall) {
+                Some(entry) => lane.push(entry, &mut batch, now),
+                None => unreadable += 1,
             }
         }
         if unreadable > 0 {
-            tracing::error!(target: "trading_telemetry", records = unreadable, "alert_outbox_records_unreadable");
+            tracing::error!(
+                target: "trading_telemetry",
+                channel = station.name,
+                records = unreadable,
+                "alert_outbox_records_unreadable"
+            );
         }
-        let damaged =
-            opened.set_aside.iter().map(|file| own::damaged_outbox(&file.display().to_string(), now.wall));
-        self.record(damaged, &[], Entry::new);
     }
 
-    fn station(&self, channel: &str) -> Option<&Station> {
-        self.stations.iter().find(|station| station.channel.name() == channel)
+    /// Ends what `contents` hold of channels that are not configured any more. One may be so again: its messages end by
+    /// their age.
+    fn look_after_the_rest(&self, contents: &Contents, now: Now) {
+        for open in own::open(contents).filter(|open| !own::is_of_outbox(open)) {
+            if !self.stations().iter().any(|station| own::is_of_channel(&open, station.name)) {
+                self.tell(Some(own::over(&open, "The channel is not configured any more.", now.wall)));
+            }
+        }
+        let mut batch = self.outbox.begin();
+        for (key, bytes) in contents.of(Table::Unsent) {
+            if self.station(key.split('/').next().unwrap_or_default()).is_none()
+                && let Some(entry) = Entry::restore(key, bytes, now.monotonic, now.wall)
+                && entry.expires(self.settings.critical_ttl) <= now.monotonic
+            {
+                batch.remove(Table::Unsent, key);
+            }
+        }
+    }
+
+    fn stations(&self) -> Arc<[Arc<Station>]> {
+        Arc::clone(&lock(&self.stations))
+    }
+
+    fn station(&self, channel: &str) -> Option<Arc<Station>> {
+        self.stations().iter().find(|station| station.name == channel).cloned()
     }
 }
 
@@ -368,7 +353,7 @@ async fn watch_outbox(inner: Arc<Inner>, mut closing: watch::Receiver<Option<Dur
 
 impl Drop for Delivery {
     fn drop(&mut self) {
-        for task in &self.tasks {
+        for (_, task) in &self.tasks {
             task.abort();
         }
     }

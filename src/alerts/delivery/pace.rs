@@ -50,6 +50,13 @@ impl Tokens {
         Self { pace, left, counted_at: now }
     }
 
+    /// Goes on at `pace`.
+    pub(super) fn keep_to(&mut self, pace: Pace, now: Duration) {
+        if pace != self.pace {
+            *self = Self::full(pace, now);
+        }
+    }
+
     /// Takes a token, or tells how long until there is one.
     pub(super) fn take(&mut self, now: Duration, urgency: Urgency) -> Result<(), Duration> {
         // Rounding must not leave a token at 0.999… for ever.

@@ -3,15 +3,16 @@
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use tokio::sync::{Notify, mpsc, oneshot, watch};
+use tokio::sync::{Notify, watch};
 
 use super::Inner;
 use super::entry::Entry;
 use super::lane::{Lane, Next, Pausing};
 use super::own;
 use super::pace::jitter;
+use super::settings::DeliverySettings;
 use super::stats::ChannelStats;
-use crate::alerts::channels::{Channel, ChannelError, Failure, Outcome};
+use crate::alerts::channels::{Channel, ChannelError, Failure, LogChannel, Outcome};
 use crate::alerts::event::Event;
 use crate::alerts::message::Notice;
 use crate::lock::lock;
@@ -19,40 +20,57 @@ use crate::lock::lock;
 /// A channel with its queue.
 #[derive(Debug)]
 pub(super) struct Station {
-    pub(super) channel: Arc<dyn Channel>,
+    pub(super) name: &'static str,
     pub(super) stats: Arc<ChannelStats>,
     pub(super) wake: Notify,
-    pub(super) tests: mpsc::UnboundedSender<Test>,
+    /// Replaced when it is set up anew.
+    channel: Mutex<Arc<dyn Channel>>,
     lane: Mutex<Lane>,
 }
-
-/// Somebody waits for the result of a test message.
-pub(super) type Test = oneshot::Sender<Result<(), ChannelError>>;
 
 impl Station {
     pub(super) fn new(
         channel: Arc<dyn Channel>,
-        lane: Lane,
-        stats: Arc<ChannelStats>,
-    ) -> (Self, mpsc::UnboundedReceiver<Test>) {
-        let (tests, asked) = mpsc::unbounded_channel();
-        (Self { channel, stats, wake: Notify::new(), tests, lane: Mutex::new(lane) }, asked)
+        others: Vec<String>,
+        settings: &Arc<DeliverySettings>,
+        now: Duration,
+    ) -> Self {
+        let name = channel.name();
+        let stats = Arc::new(ChannelStats::new(name));
+        let lane = Lane::new(name, others, channel.pace(), Arc::clone(settings), Arc::clone(&stats), now);
+        Self { name, stats, wake: Notify::new(), channel: Mutex::new(channel), lane: Mutex::new(lane) }
+    }
+
+    /// Goes on with `channel`. A request in flight ends with the old one.
+    pub(super) fn set_up(&self, channel: Arc<dyn Channel>, others: Vec<String>, now: Duration) {
+        self.lane().set_up(others, channel.pace(), now);
+        *lock(&self.channel) = channel;
+        self.wake.notify_one();
     }
 
     /// Locked after the outbox, never before it.
     pub(super) fn lane(&self) -> MutexGuard<'_, Lane> {
         lock(&self.lane)
     }
+
+    /// Sends one message, once.
+    async fn send(&self, notice: &Notice, limit: Duration) -> Outcome {
+        let channel = Arc::clone(&lock(&self.channel));
+        let sent = tokio::time::timeout(limit, channel.send(notice)).await;
+        match sent.unwrap_or_else(|_| Outcome::TryAgain(Failure::new("no answer"))) {
+            // That says nothing of the one that is in its place by now.
+            Outcome::Dead(_) if !Arc::ptr_eq(&channel, &lock(&self.channel)) => Outcome::Moved,
+            outcome => outcome,
+        }
+    }
 }
 
 /// Runs until a shutdown has drained what it can.
 pub(super) async fn run(
     inner: Arc<Inner>,
-    index: usize,
-    mut tests: mpsc::UnboundedReceiver<Test>,
+    station: Arc<Station>,
     mut closing: watch::Receiver<Option<Duration>>,
 ) {
-    let Some(station) = inner.stations.get(index) else { return };
     let mut committed = inner.outbox.committed();
     loop {
         let until = *closing.borrow_and_update();
@@ -69,7 +87,9 @@ pub(super) async fn run(
             Next::Send(entry) => {
                 let notice =
                     entry.notice(inner.now().monotonic, inner.settings.delayed_after, &inner.settings.origin);
-                let Some(outcome) = send(&inner, station, &notice, until, &mut closing).await else { return };
+                let Some(outcome) = send(&inner, &station, &notice, until, &mut closing).await else {
+                    return;
+                };
                 let now = inner.now();
                 let signal = {
                     let mut batch = inner.outbox.begin();
@@ -93,7 +113,6 @@ pub(super) async fn run(
                     _ = committed.changed() => {}
                     _ = closing.changed() => {}
                     () = sleep_until(&inner, wake) => {}
-                    Some(asked) = tests.recv() => test(&inner, station, asked).await,
                 }
             }
         }
@@ -128,53 +147,46 @@ async fn send(
         };
         sleep_until(inner, until).await;
     };
-    let sending = tokio::time::timeout(inner.settings.send_limit, station.channel.send(notice));
     let outcome = tokio::select! {
         biased;
-        outcome = sending => outcome.unwrap_or_else(|_| Outcome::TryAgain(Failure::new("no answer"))),
+        outcome = station.send(notice, inner.settings.send_limit) => outcome,
         () = deadline => return None,
     };
     station.stats.attempted(inner.clock.monotonic().saturating_sub(began));
     Some(outcome)
 }
 
-/// Sends a test message out of turn, within the channel's pace, and without a second try.
-async fn test(inner: &Inner, station: &Station, asked: Test) {
-    let name = station.channel.name();
-    loop {
-        // Whoever asked may have waited long enough.
-        if asked.is_closed() {
-            return;
-        }
-        let pausing = station.lane().take_token(inner.now());
-        match pausing {
-            Ok(()) => break,
-            Err(Pausing::Asked(wait)) => {
-                let _ = asked.send(Err(ChannelError::paused(name, wait)));
-                return;
-            }
-            Err(Pausing::Pace(wait)) => tokio::time::sleep(wait).await,
-        }
-    }
-    let event = own::test(name, inner.clock.wall());
-    let notice = Notice::new(event, Arc::clone(&inner.settings.origin));
-    let mut outcome = Outcome::Moved;
-    // A chat that has moved is where the test belongs.
-    for _ in 0..2 {
-        let sending = tokio::time::timeout(inner.settings.send_limit, station.channel.send(&notice));
-        outcome = sending.await.unwrap_or_else(|_| Outcome::TryAgain(Failure::new("no answer")));
-        if outcome != Outcome::Moved {
-            break;
-        }
-    }
-    {
-        let mut batch = inner.outbox.begin();
-        station.lane().learn(&outcome, inner.now(), jitter(), &mut batch);
-    }
-    let _ = asked.send(ChannelError::of(name, outcome).map_or(Ok(()), Err));
-}
-
 impl Inner {
+    /// Sends a test message beside what waits, within the channel's pace, and without a second try.
+    pub(super) async fn test(&self, channel: &str) -> Result<(), ChannelError> {
+        let event = own::test(channel, self.clock.wall());
+        if channel == LogChannel::NAME {
+            self.log.write(&event);
+            return Ok(());
+        }
+        let station = self.station(channel).ok_or_else(|| ChannelError::unknown(channel))?;
+        loop {
+            let pausing = station.lane().take_token(self.now());
+            match pausing {
+                Ok(()) => break,
+                Err(Pausing::Asked(wait)) => return Err(ChannelError::paused(channel, wait)),
+                Err(Pausing::Pace(wait)) => tokio::time::sleep(wait).await,
+            }
+        }
+        let notice = Notice::new(event, Arc::clone(&self.settings.origin));
+        let mut outcome = station.send(&notice, self.settings.send_limit).await;
+        // A chat that has moved is where the test belongs.
+        if outcome == Outcome::Moved {
+            outcome = station.send(&notice, self.settings.send_limit).await;
+        }
+        {
+            let mut batch = self.outbox.begin();
+            station.lane().learn(&outcome, self.now(), jitter(), &mut batch);
+        }
+        station.wake.notify_one();
+        ChannelError::of(channel, outcome).map_or(Ok(()), Err)
+    }
+
     /// Tells of an incident of delivery itself, and keeps it as long as it is open.
     pub(super) fn tell(&self, event: Option<Event>) {
         if let Some(event) = event {

@@ -349,10 +349,15 @@ impl Engine {
 
     fn obey(&mut self, command: Command) {
         match command {
-            Command::Test(channel, reply) => {
-                // The channel may take its time; the engine may not.
+            Command::Test(channel, mut reply) => {
+                // The channel may take its time; the engine may not. Whoever asked may have waited long enough.
                 let tested = self.delivery.test_channel(&channel);
-                tokio::spawn(async move { reply.send(tested.await) });
+                tokio::spawn(async move {
+                    tokio::select! {
+                        result = tested => drop(reply.send(result)),
+                        () = reply.closed() => {}
+                    }
+                });
             }
             Command::Silence(silence) => {
                 let record = self.silences.add(silence);
