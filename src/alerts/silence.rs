@@ -47,7 +47,8 @@ impl Silence {
     ///
     /// # Errors
     ///
-    /// The kill switch cannot be silenced, a silence needs a rule or labels, and labels have to be well formed.
+    /// A silence has an id, the kill switch cannot be silenced, a silence needs a rule or labels, and labels have to be
+    /// well formed.
     pub fn new(
         id: impl Into<String>,
         rule: Option<&str>,
@@ -56,10 +57,12 @@ impl Silence {
         comment: Option<&str>,
     ) -> Result<Self, RuleError> {
         let place = nowhere();
+        let id = id.into();
+        check_id(&id, &place)?;
         check_rule(rule, labels.is_empty(), &place)?;
         let matchers = labels.iter().map(|text| Matcher::parse(text, &place)).collect::<Result<_, _>>()?;
         let (rule, comment) = (rule.map(str::to_owned), comment.map(str::to_owned));
-        Ok(Self { id: id.into(), rule, matchers, until, comment })
+        Ok(Self { id, rule, matchers, until, comment })
     }
 
     /// Checks that the rule that it names is one of `rules`: with a name that no rule has it would mute nothing, and
@@ -169,7 +172,8 @@ fn read(node: Node) -> Result<Silence, RuleError> {
         map.take("labels").map(|node| node.texts("a label matcher")).transpose()?.unwrap_or_default();
     // A key that is misspelt is a better answer than that it is missing.
     no_more_keys(&map, &["id", "rule", "labels", "until", "comment"])?;
-    let (id, _) = id.ok_or_else(|| missing("id", "NAME"))?;
+    let (id, id_place) = id.ok_or_else(|| missing("id", "NAME"))?;
+    check_id(&id, &id_place)?;
     let (until, until_place) = until.ok_or_else(|| missing("until", "2026-03-15T18:00:00Z"))?;
 
     let at = rule.as_ref().map_or(&place, |(_, place)| place);
@@ -187,6 +191,13 @@ fn read(node: Node) -> Result<Silence, RuleError> {
 fn nowhere() -> Place {
     let source = Arc::new(Source { name: "silence".to_owned(), text: String::new() });
     Place { source, line: 0, column: 0, width: 1 }
+}
+
+fn check_id(id: &str, place: &Place) -> Result<(), RuleError> {
+    if id.trim().is_empty() {
+        return Err(place.error("the `id` of a silence is empty, and nothing could end it: write a name"));
+    }
+    Ok(())
 }
 
 fn check_rule(rule: Option<&str>, has_no_labels: bool, place: &Place) -> Result<(), RuleError> {
@@ -233,6 +244,16 @@ mod tests {
         let rules = RuleSet::built_in();
         assert!(!all.mutes(rules.get("kill_switch").expect("built in"), &[], Timestamp::UNIX_EPOCH));
         assert!(all.mutes(rules.get("drawdown").expect("built in"), &[], Timestamp::UNIX_EPOCH));
+    }
+
+    #[test]
+    fn a_silence_without_a_name_is_refused() {
+        for id in ["", " "] {
+            assert!(Silence::new(id, Some("feed"), &[], Timestamp::MAX, None).is_err());
+            let text = format!("silences:\n  - {{id: \"{id}\", rule: feed, until: 2026-03-15T18:00:00Z}}\n");
+            let errors = Silences::parse("s.yaml", &text).expect_err("no name").to_string();
+            assert!(errors.starts_with("s.yaml:2:10: the `id` of a silence is empty"), "{errors}");
+        }
     }
 
     #[test]
