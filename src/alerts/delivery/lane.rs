@@ -326,9 +326,8 @@ impl Lane {
             return None;
         }
         let told = self.told.get(&event.incident).filter(|_| event.kind == EventKind::Resolved);
-        let worth = told.copied().max(Some(entry.stored.severity));
-        let is_critical = worth == Some(AlertSeverity::Critical);
-        Some(entry.expires(if is_critical { self.settings.critical_ttl } else { self.settings.ttl }))
+        let severity = told.map_or(entry.stored.severity, |told| (*told).max(entry.stored.severity));
+        Some(entry.expires(self.settings.ttl(severity)))
     }
 
     fn expire(&mut self, now: Now, batch: &mut Batch<'_>) {

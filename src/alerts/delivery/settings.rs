@@ -19,8 +19,10 @@ pub struct DeliverySettings {
     pub queue: usize,
     /// How long a critical message is worth sending.
     pub critical_ttl: Duration,
-    /// How long any other is.
+    /// How long a warning is.
     pub ttl: Duration,
+    /// How long information is.
+    pub info_ttl: Duration,
     /// The waits after failures.
     pub backoff: Backoff,
     /// The longest pause that a channel's `Retry-After` is believed.
@@ -40,6 +42,17 @@ pub struct DeliverySettings {
     pub send_limit: Duration,
 }
 
+impl DeliverySettings {
+    /// How long a message of a severity is worth sending.
+    pub(super) fn ttl(&self, severity: AlertSeverity) -> Duration {
+        match severity {
+            AlertSeverity::Critical => self.critical_ttl,
+            AlertSeverity::Warning => self.ttl,
+            AlertSeverity::Info => self.info_ttl,
+        }
+    }
+}
+
 impl Default for DeliverySettings {
     fn default() -> Self {
         Self {
@@ -48,6 +61,7 @@ impl Default for DeliverySettings {
             queue: 1000,
             critical_ttl: Duration::from_hours(24),
             ttl: Duration::from_hours(1),
+            info_ttl: Duration::from_hours(1),
             backoff: Backoff::default(),
             longest_pause: Duration::from_hours(1),
             probe: Duration::from_mins(10),

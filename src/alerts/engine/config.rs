@@ -106,6 +106,7 @@ impl EngineConfig {
                 queue: alerts.queue_messages,
                 critical_ttl: alerts.ttl.critical,
                 ttl: alerts.ttl.warning,
+                info_ttl: alerts.ttl.info,
                 ..DeliverySettings::default()
             },
             channels: ChannelSettings { settings: alerts.clone() },
