@@ -153,6 +153,12 @@ mistakes! {
     mistake_kill_switch_that_waits: "rules:\n  kill_switch: {critical: {level: 1, for: 10m}}\n";
     mistake_kill_switch_turned_round: "rules:\n  kill_switch: {when: below}\n";
     mistake_kill_switch_of_another_metric: "rules:\n  kill_switch: {metric: trading_ml_psi_drift}\n";
+    mistake_kill_switch_that_nobody_hears: "rules:\n  kill_switch: {channels: {critical: []}}\n";
+    mistake_kill_switch_for_the_log_alone: "rules:\n  kill_switch: {channels: [log]}\n";
+    mistake_two_documents: "rules: {}\n---\nrules: {}\n";
+    mistake_too_deep: format!("rules: {}1{}\n", "[".repeat(5_000), "]".repeat(5_000));
+    mistake_too_much: format!("rules:\n{}", "  - [1, 2, 3, 4, 5, 6, 7, 8, 9]\n".repeat(30_000));
+    mistake_in_a_long_line: format!("rules: {{mine: {{title: {}, metric: nothing, when: above}}}}\n", "long ".repeat(2_000));
     mistake_not_yaml: "rules: [\n";
     mistake_a_tab: "rules:\n\tmine: {}\n";
     mistake_text_where_a_number_is_wanted: gauge("warning: high");

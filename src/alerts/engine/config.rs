@@ -11,7 +11,7 @@ use crate::alerts::channels::{Alertmanager, Channel, ChannelError, HttpSettings,
 use crate::alerts::delivery::{DeliverySettings, Pace, Routes, test_event};
 use crate::alerts::evaluation::Tuning;
 use crate::alerts::message::{Notice, Origin};
-use crate::alerts::rule::{RuleErrors, RuleSet};
+use crate::alerts::rule::{RuleErrors, RuleSet, text_of};
 use crate::clock::{Clock, SystemClock};
 use crate::settings::{AlertSettings, ChannelKind, HealthSettings, HttpUrl, Route, Settings};
 
@@ -155,8 +155,8 @@ fn http(alerts: &AlertSettings) -> HttpSettings {
 fn policy(settings: &Settings, components: Components) -> Result<Policy, EngineError> {
     let file = &settings.alerts.rules_file;
     let name = file.display().to_string();
-    match std::fs::read_to_string(file) {
-        Ok(text) => Ok(Policy::new(Some((&name, &text)), settings, components)?),
+    match std::fs::read(file) {
+        Ok(bytes) => Ok(Policy::new(Some((&name, &text_of(&name, bytes)?)), settings, components)?),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             Ok(Policy::new(None, settings, components)?)
         }

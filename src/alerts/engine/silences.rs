@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::alerts::delivery::Record;
 use crate::alerts::outbox::{Contents, Table};
-use crate::alerts::rule::RuleError;
+use crate::alerts::rule::{RuleError, text_of};
 use crate::alerts::silence::{Silence, Silences};
 
 /// Where silences come from.
@@ -66,8 +66,9 @@ impl SilenceSources {
             return true;
         }
         let name = self.file.display().to_string();
-        let read = std::fs::read_to_string(&self.file).map_err(|error| error.to_string());
-        match read.and_then(|text| Silences::parse(&name, &text).map_err(|errors| errors.to_string())) {
+        let read = std::fs::read(&self.file).map_err(|error| error.to_string());
+        let parse = |bytes| text_of(&name, bytes).and_then(|text| Silences::parse(&name, &text));
+        match read.and_then(|bytes| parse(bytes).map_err(|errors| errors.to_string())) {
             Ok(silences) => {
                 silences
                     .iter()

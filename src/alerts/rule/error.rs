@@ -21,8 +21,34 @@ pub struct RuleError {
     line: usize,
     column: usize,
     width: usize,
-    text: Option<String>,
+    /// The line, or the part of a long one around the mistake.
+    text: Option<Excerpt>,
     message: String,
+}
+
+/// The part of a line that is shown.
+#[derive(Clone, PartialEq, Eq)]
+struct Excerpt {
+    text: String,
+    /// Where the mistake stands in it, in characters.
+    at: usize,
+}
+
+impl Excerpt {
+    fn of(line: &str, column: usize) -> Self {
+        const BEFORE: usize = 60;
+        const LONGEST: usize = 160;
+        let length = line.chars().count();
+        let at = column.saturating_sub(1).min(length);
+        if length <= LONGEST {
+            return Self { text: line.to_owned(), at };
+        }
+        let skipped = at.saturating_sub(BEFORE);
+        let shown: String = line.chars().skip(skipped).take(LONGEST).collect();
+        let before = if skipped > 0 { "…" } else { "" };
+        let after = if skipped + LONGEST < length { "…" } else { "" };
+        Self { text: format!("{before}{shown}{after}"), at: at - skipped + before.chars().count() }
+    }
 }
 
 impl RuleError {
@@ -33,7 +59,7 @@ impl RuleError {
             line: place.line,
             column: place.column,
             width: place.width,
-            text: line.map(secret::mask),
+            text: line.map(|line| Excerpt::of(&secret::mask(line), place.column)),
             message: secret::mask(message),
         }
     }
@@ -56,12 +82,11 @@ impl RuleError {
 
 impl fmt::Display for RuleError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Some(text) = &self.text else {
+        let Some(Excerpt { text, at: before }) = &self.text else {
             return write!(f, "{}: {}", self.file, self.message);
         };
         let number = self.line.to_string();
         let margin = number.len();
-        let before = self.column.saturating_sub(1).min(text.chars().count());
         let width = self.width.min(text.chars().count() - before).max(1);
         writeln!(f, "{}:{}:{}: {}", self.file, self.line, self.column, self.message)?;
         writeln!(f, "{:margin$} |", "")?;

@@ -28,6 +28,15 @@ pub use template::Template;
 
 use super::event::{AlertSeverity, Comparison};
 
+/// The text of a file of rules or silences, from its bytes.
+///
+/// # Errors
+///
+/// The place of the first character that is not UTF-8.
+pub(crate) fn text_of(file: &str, bytes: Vec<u8>) -> Result<String, RuleErrors> {
+    Ok(yaml::Source::from_utf8(file, bytes).map_err(|error| RuleErrors(vec![error]))?.text)
+}
+
 /// The name of the rule that nothing mutes and nothing switches off.
 pub const KILL_SWITCH: &str = "kill_switch";
 

@@ -13,6 +13,7 @@ use super::set::File;
 use super::template::Template;
 use super::yaml::{Entry, Map, Node, Place, Source, Value, parse};
 use super::{KILL_SWITCH, Level, Missing, MissingPolicy, Patience, Reminders, Rule};
+use crate::alerts::channels::LogChannel;
 use crate::alerts::event::AlertSeverity;
 use crate::exposition;
 use crate::hint;
@@ -183,7 +184,17 @@ impl Reader {
         let trust_reports =
             fields.read("trust_reports", |node| node.bool("`trust_reports`")).unwrap_or(false);
         let repeat = fields.read("repeat", |node| repeat(node, self.reminders)).unwrap_or(self.reminders);
-        let channels = fields.read("channels", channels).unwrap_or_default();
+        let channels = fields.read("channels", |node| {
+            let place = node.place.clone();
+            let channels = channels(node)?;
+            if name == KILL_SWITCH && is_for_nobody(&channels[AlertSeverity::Critical as usize]) {
+                return Err(place.error(
+                    "the kill switch is told to people: name a channel besides the log, or remove this",
+                ));
+            }
+            Ok(channels)
+        });
+        let channels = channels.unwrap_or_default();
         let title = fields.read("title", |node| template(node, "`title`", known));
         let message = fields.read("message", |node| template(node, "`message`", known));
         let resolved = fields.read("resolved", |node| template(node, "`resolved`", known));
@@ -259,6 +270,11 @@ impl Fields {
         self.errors.extend(no_more_keys(&self.map, RULE_KEYS).err());
         if self.errors.is_empty() { Ok(()) } else { Err(self.errors) }
     }
+}
+
+/// Whether the channels leave nobody who is told.
+fn is_for_nobody(channels: &Option<Vec<String>>) -> bool {
+    channels.as_ref().is_some_and(|channels| channels.iter().all(|channel| channel == LogChannel::NAME))
 }
 
 /// Whether the rule is critical from the moment on at which the kill switch is on, and only while it is.

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
-use serde_saphyr::{DuplicateKeyPolicy, Location, Spanned};
+use serde_saphyr::budget::BudgetBreach;
+use serde_saphyr::{DuplicateKeyPolicy, Error, Location, Spanned};
 
 use super::error::RuleError;
 
@@ -16,6 +17,26 @@ pub(crate) struct Source {
     pub(crate) name: String,
     /// Its whole text.
     pub(crate) text: String,
+}
+
+impl Source {
+    /// The file of a name, from its bytes.
+    pub(crate) fn from_utf8(name: &str, bytes: Vec<u8>) -> Result<Self, RuleError> {
+        let name = name.to_owned();
+        String::from_utf8(bytes).map(|text| Self { name: name.clone(), text }).map_err(|error| {
+            let before = String::from_utf8_lossy(&error.as_bytes()[..error.utf8_error().valid_up_to()]);
+            let (line, start) = before.lines().enumerate().last().unwrap_or_default();
+            let is_at_start = before.is_empty() || before.ends_with('\n');
+            let (line, column) = if is_at_start {
+                (before.lines().count() + 1, 1)
+            } else {
+                (line + 1, start.chars().count() + 1)
+            };
+            let text = String::from_utf8_lossy(error.as_bytes()).into_owned();
+            let place = Place { source: Arc::new(Self { name, text }), line, column, width: 1 };
+            place.error("not valid UTF-8: write this character anew and save the file as UTF-8")
+        })
+    }
 }
 
 /// A place in a file.
@@ -104,7 +125,7 @@ impl Node {
             Value::Null => "nothing".to_owned(),
             Value::Bool(value) => format!("`{value}`"),
             Value::Number(value) => format!("the number {value}"),
-            Value::Text(text) => format!("the text `{text}`"),
+            Value::Text(text) => format!("the text `{}`", beginning(text)),
             Value::List(_) => "a list".to_owned(),
             Value::Map(_) => "a mapping".to_owned(),
         }
@@ -177,11 +198,45 @@ fn is_blank(text: &str) -> bool {
     })
 }
 
-/// The parser's message without its own rendering of the place, which ours repeats better.
-fn yaml_message(error: &serde_saphyr::Error) -> String {
-    let text = error.without_snippet().to_string();
-    let text = text.split(" at line ").next().unwrap_or(&text);
-    format!("not valid YAML: {text}")
+/// As much of a text as an error repeats.
+fn beginning(text: &str) -> String {
+    const LONGEST: usize = 80;
+    let mut beginning: String = text.chars().take(LONGEST).collect();
+    if beginning.len() < text.len() {
+        beginning.push('…');
+    }
+    beginning
+}
+
+/// What is wrong, and what to write where the parser speaks to programmers alone. Our own rendering shows the place better.
+fn yaml_message(error: &Error) -> String {
+    const TOO_DEEP: &str = "this is nested deeper than anything in such a file: write it with fewer levels";
+    match error.without_snippet() {
+        Error::MultipleDocuments { .. } => {
+            "the file is more than one YAML document: remove the line `---`".to_owned()
+        }
+        Error::Budget { breach: BudgetBreach::Depth { .. }, .. } => TOO_DEEP.to_owned(),
+        Error::Budget { .. } => {
+            "the file holds more than such a file can need: remove what is not meant for it".to_owned()
+        }
+        Error::AliasReplayLimitExceeded { .. }
+        | Error::AliasExpansionLimitExceeded { .. }
+        | Error::AliasReplayStackDepthExceeded { .. } => {
+            "the file repeats itself too often by aliases (`*name`): write out what is meant".to_owned()
+        }
+        Error::NonFiniteFloat { value, .. } => {
+            format!("`{}` is not finite: write a number such as `0.5`", beginning(value))
+        }
+        error => {
+            let text = error.to_string();
+            let text = text.split(" at line ").next().unwrap_or(&text);
+            // The parser below has a limit of its own, and no kind of error for it.
+            if text == "recursion limit exceeded" {
+                return TOO_DEEP.to_owned();
+            }
+            format!("not valid YAML: {}", beginning(text))
+        }
+    }
 }
 
 enum Raw {
