@@ -29,6 +29,7 @@ use process::{Service, events, eventually, log_lines, port, service, told, until
 use serde_json::{Value, json};
 use slack::FakeSlack;
 use telegram::FakeTelegram;
+use trading_telemetry::alerts::direct::DirectAlert;
 use trading_telemetry::alerts::event::{AlertSeverity, MetadataValue};
 use trading_telemetry::alerts::silence::Silence;
 use trading_telemetry::{Telemetry, init_telemetry};
@@ -63,6 +64,11 @@ fn obey(telemetry: &Telemetry) {
         match word {
             "psi" => telemetry.metrics().ml().psi(rest.parse().unwrap()),
             "critical" => telemetry.alerts().send_alert(AlertSeverity::Critical, rest, "", NO_METADATA),
+            "info" => telemetry.alerts().send_alert(AlertSeverity::Info, rest, "", NO_METADATA),
+            "slak" => {
+                let alert = DirectAlert::new(AlertSeverity::Critical, rest, "");
+                telemetry.alerts().send(DirectAlert { channels: Some(vec!["slak".into()]), ..alert });
+            }
             "slack" => telemetry.alerts().configure_slack(rest.to_owned()),
             "silence" => {
                 let until = jiff::Timestamp::now() + Duration::from_hours(1);
@@ -508,6 +514,9 @@ fn a_start_refuses_rules_and_channels_that_cannot_work_and_says_what_to_write() 
         std::fs::write(service.folder().join("config/alerts.yaml"), rules).unwrap();
         refused(expected, &[]);
     }
+    let latin_1 = b"rules:\n  psi: {title: \"Drift \xe9\"}\n";
+    std::fs::write(service.folder().join("config/alerts.yaml"), latin_1).unwrap();
+    refused(&["config/alerts.yaml:2:23: not valid UTF-8: write"], &[]);
     std::fs::write(service.folder().join("config/alerts.yaml"), "").unwrap();
     refused(&["can", "config"], &[("SA_ALERTS__RULES_FILE", "config")]);
     refused(&["slack"], &[("SLACK_WEBHOOK_URL", "http://hooks.example.com/services/s3cr3t")]);
@@ -536,4 +545,38 @@ fn no_filter_of_the_log_removes_an_alert_from_it() {
     let levels: Vec<_> = events(&log, "alert").iter().map(|line| line["level"].clone()).collect();
     let count = |level: &str| levels.iter().filter(|known| **known == level).count();
     assert_eq!((count("error"), count("warning")), (3, 1), "{levels:?}");
+}
+
+#[test]
+fn an_alert_to_a_channel_that_does_not_exist_goes_to_every_channel() {
+    let service = service(|| {
+        obedient();
+    });
+    let slack = FakeSlack::start();
+    let service = with_slack(service, &slack);
+    let mut running = service.start(&[]);
+    running.tell("slak Margin call");
+    running.tell("slak Order rejected");
+    seen(&slack, 2);
+    let log = running.finish().log;
+    let [warning] = events(&log, "alert_channel_unknown")[..] else { panic!("{log:?}") };
+    assert_eq!((&warning["channel"], &warning["channels"]), (&json!("slak"), &json!("log, slack")));
+}
+
+#[test]
+fn information_is_worth_sending_as_long_as_the_settings_say() {
+    let service = service(|| {
+        obedient();
+    });
+    let slack = FakeSlack::start();
+    let service = with_slack(service, &slack).variable("SA_ALERTS__TTL__INFO_SECONDS", "1");
+    slack.fake.always(Act::status(500, "away"));
+    let mut running = service.start(&[]);
+    running.tell("info Model retrained");
+    running.tell("psi 0.15");
+    sleep(Duration::from_secs(3));
+    slack.fake.always(Act::Honest);
+    seen(&slack, 1);
+    nothing_but(&slack, &["\u{26a0}\u{fe0f} WARNING: Model Drift"]);
+    running.finish();
 }

@@ -18,13 +18,14 @@ use crate::alerts::channels::HttpSettings;
 use crate::alerts::delivery::{Delivery, Drained, Record, Routes};
 use crate::alerts::direct::StoredWindow;
 use crate::alerts::evaluation::{StoredAlert, StoredIncident};
-use crate::alerts::event::{AlertSeverity, Event};
+use crate::alerts::event::{AlertSeverity, Event, EventKind};
 use crate::alerts::message::Origin;
 use crate::alerts::outbox::{Opened, Outbox, Table};
 use crate::background;
 use crate::clock::Clock;
 use crate::metrics::{Distribution, Readings};
 use crate::shutdown::{Signal, SignalOutcome};
+use crate::told::ToldOf;
 
 /// How often open incidents are stored while nothing happens: the next process continues from there.
 const STORE_EVERY: Duration = Duration::from_mins(1);
@@ -157,6 +158,8 @@ struct Engine {
     shared: Arc<Shared>,
     silences: SilenceSources,
     audit_loss: AuditLoss,
+    /// Channels that alerts named and nobody knows.
+    unknown_channels: ToldOf,
     heart: Option<Heart>,
     interval: Duration,
     durations: Vec<(&'static str, Distribution)>,
@@ -185,6 +188,7 @@ impl Engine {
             shared,
             silences: SilenceSources::new(config.silences_file, rule_names(&config.policy)),
             audit_loss: AuditLoss::new(audit_lost),
+            unknown_channels: ToldOf::default(),
             heart,
             interval: config.interval,
             durations,
@@ -246,10 +250,11 @@ impl Engine {
     }
 
     /// Sends `late`, which an earlier process held back, and takes their records `waited` off the disk.
-    fn take_up(&mut self, late: Vec<Event>, waited: Vec<String>) {
+    fn take_up(&mut self, mut late: Vec<Event>, waited: Vec<String>) {
         if waited.is_empty() {
             return;
         }
+        self.reroute(&mut late);
         let mut records = self.direct_records();
         records.extend(waited.into_iter().map(|key| Record { table: Table::Waiting, key, value: None }));
         self.core.view.told(&late);
@@ -292,8 +297,32 @@ impl Engine {
         self.core.evaluator.set_silences(silences);
     }
 
+    /// Lets an alert whose channels are all unknown go to every channel: a slip in a name must not keep it from people.
+    fn reroute(&mut self, events: &mut [Event]) {
+        let known: Vec<_> = self.delivery.stats().iter().map(|channel| channel.name()).collect();
+        for event in events.iter_mut().filter(|event| event.kind == EventKind::Direct) {
+            let Some(chosen) = &event.channels else { continue };
+            let unknown: Vec<_> = chosen.iter().filter(|name| !known.contains(&name.as_str())).collect();
+            for channel in &unknown {
+                self.unknown_channels.once(channel, "unknown", || {
+                    tracing::warn!(
+                        target: "trading_telemetry",
+                        channel = channel.as_str(),
+                        channels = known.join(", "),
+                        hint = "an alert with no channel that is in use goes to every one; correct the name",
+                        "alert_channel_unknown"
+                    );
+                });
+            }
+            if !unknown.is_empty() && unknown.len() == chosen.len() {
+                event.channels = None;
+            }
+        }
+    }
+
     /// Hands on what there is to tell, together with the incidents that it leaves open.
-    fn record(&mut self, events: Vec<Event>) {
+    fn record(&mut self, mut events: Vec<Event>) {
+        self.reroute(&mut events);
         let mut records = self.direct_records();
         if !events.is_empty() || self.stored_at.elapsed() >= STORE_EVERY {
             records.extend(self.incidents());
