@@ -62,8 +62,8 @@ impl Waiting {
             let alert = &held.stored.alert;
             held.rule == rule.name && is_within(&alert.labels, labels) && may_join(alert, severity, is_muted)
         };
-        let meant = self.held.iter().filter(|held| means(held)).map(|held| &held.stored.alert);
-        let text = meant.max_by_key(|alert| alert.rule.is_some())?.clone();
+        let alerts = self.held.iter().filter(|held| means(held)).map(|held| &held.stored.alert);
+        let text = alerts.max_by_key(|alert| alert.rule.is_some())?.clone();
         self.take(|held| {
             let alert = &held.stored.alert;
             let is_told = text.rule.is_some() || !is_critical(alert) || alert.message == text.message;

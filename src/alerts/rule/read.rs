@@ -184,17 +184,7 @@ impl Reader {
         let trust_reports =
             fields.read("trust_reports", |node| node.bool("`trust_reports`")).unwrap_or(false);
         let repeat = fields.read("repeat", |node| repeat(node, self.reminders)).unwrap_or(self.reminders);
-        let channels = fields.read("channels", |node| {
-            let place = node.place.clone();
-            let channels = channels(node)?;
-            if name == KILL_SWITCH && is_for_nobody(&channels[AlertSeverity::Critical as usize]) {
-                return Err(place.error(
-                    "the kill switch is told to people: name a channel besides the log, or remove this",
-                ));
-            }
-            Ok(channels)
-        });
-        let channels = channels.unwrap_or_default();
+        let channels = fields.read("channels", |node| channels_of(&name, node)).unwrap_or_default();
         let title = fields.read("title", |node| template(node, "`title`", known));
         let message = fields.read("message", |node| template(node, "`message`", known));
         let resolved = fields.read("resolved", |node| template(node, "`resolved`", known));
@@ -272,9 +262,18 @@ impl Fields {
     }
 }
 
-/// Whether the channels leave nobody who is told.
-fn is_for_nobody(channels: &Option<Vec<String>>) -> bool {
-    channels.as_ref().is_some_and(|channels| channels.iter().all(|channel| channel == LogChannel::NAME))
+/// The channels of a rule by severity. Those of the kill switch leave somebody who is told.
+fn channels_of(rule: &str, node: Node) -> Checked<[Option<Vec<String>>; 3]> {
+    let place = node.place.clone();
+    let channels = channels(node)?;
+    let critical = channels[AlertSeverity::Critical as usize].as_ref();
+    let is_for_nobody =
+        critical.is_some_and(|channels| channels.iter().all(|channel| channel == LogChannel::NAME));
+    if rule == KILL_SWITCH && is_for_nobody {
+        let wrong = "the kill switch is told to people: name a channel besides the log, or remove this";
+        return Err(place.error(wrong));
+    }
+    Ok(channels)
 }
 
 /// Whether the rule is critical from the moment on at which the kill switch is on, and only while it is.
