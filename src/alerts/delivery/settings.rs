@@ -38,7 +38,7 @@ pub struct DeliverySettings {
     /// How long a critical message waits until an accepted one before it is off the disk, so that it alone could be sent
     /// twice after SIGKILL.
     pub critical_disk_patience: Duration,
-    /// The longest that a channel's `send` may take; its own limits are shorter.
+    /// The longest that a channel's `send` may take; its own limits have to be shorter.
     pub send_limit: Duration,
 }
 

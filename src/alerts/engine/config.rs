@@ -15,6 +15,9 @@ use crate::alerts::rule::{RuleErrors, RuleSet, text_of};
 use crate::clock::{Clock, SystemClock};
 use crate::settings::{AlertSettings, ChannelKind, HealthSettings, HttpUrl, Route, Settings};
 
+/// How much longer than a request a channel may take: one that posts to several services waits for the last of them.
+const SEND_MARGIN: Duration = Duration::from_secs(5);
+
 /// What the engine is started with.
 #[derive(Debug)]
 pub(crate) struct EngineConfig {
@@ -107,6 +110,7 @@ impl EngineConfig {
                 critical_ttl: alerts.ttl.critical,
                 ttl: alerts.ttl.warning,
                 info_ttl: alerts.ttl.info,
+                send_limit: alerts.request_timeout.saturating_add(SEND_MARGIN),
                 ..DeliverySettings::default()
             },
             channels: ChannelSettings { settings: alerts.clone() },
@@ -233,4 +237,19 @@ impl ChannelSettings {
 /// The time between two messages at a pace.
 fn every(per_second: f64) -> Duration {
     Duration::try_from_secs_f64(1.0 / per_second).unwrap_or(Duration::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::alerts::engine::components::ComponentFacts;
+
+    #[test]
+    fn a_request_may_take_as_long_as_its_setting_says() {
+        let mut settings = Settings::default();
+        settings.alerts.request_timeout = Duration::from_mins(2);
+        let components = Components::new(|_| ComponentFacts::default());
+        let config = EngineConfig::new("risk", "1", &settings, components).unwrap();
+        assert!(config.delivery.send_limit > Duration::from_mins(2));
+    }
 }
