@@ -360,6 +360,40 @@ async fn a_jump_of_the_wall_clock_changes_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_a_process_left_is_sent_by_the_next_one_however_the_wall_clock_jumped_between() {
+    for hours in [-1000, 1, 1000] {
+        let slack = Scripted::new("slack");
+        slack.always(down());
+        let (outbox, clock) = (Outbox::in_memory(), TokioClock::new());
+        let next = || {
+            let (channels, clock) = (vec![slack.clone() as Arc<dyn Channel>], Arc::clone(&clock));
+            Delivery::start(
+                DeliverySettings::default(),
+                channels,
+                outbox.clone(),
+                &Outboxed::default(),
+                clock,
+            )
+        };
+        let killed = next();
+        killed.submit(direct(Warning, "warning"));
+        killed.submit(direct(Critical, "urgent"));
+        killed.submit(state("1", Opened, Warning, "10:01:02"));
+        sleep(SECOND).await;
+        drop(killed);
+        clock.jump(hours);
+        let delivery = next();
+        // The network is not there yet.
+        sleep(30 * MINUTE).await;
+        slack.always(Outcome::Accepted);
+        sleep(2 * MINUTE).await;
+        assert_eq!(slack.titles(), ["urgent", "warning", "Drawdown"]);
+        assert!(slack.accepted().iter().all(|sent| sent.notice.delay.is_some()));
+        drop(delivery);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_dead_channel_is_told_to_the_others_probed_and_heals_by_itself() {
     let (slack, telegram) = (Scripted::new("slack"), Scripted::new("telegram"));
     telegram.always(dead());

@@ -34,8 +34,6 @@ pub(super) struct Entry {
     pub(super) renewed: Duration,
     /// How old its first event was when this process found it; `None` for one that this process made.
     pub(super) found_at_age: Option<Duration>,
-    /// How old its newest event was then.
-    newest_age: Duration,
     /// The batch that it was stored with.
     pub(super) ticket: Ticket,
     /// The channel refused it in its full form.
@@ -67,7 +65,6 @@ impl Entry {
             began: now,
             renewed: now,
             found_at_age: None,
-            newest_age: Duration::ZERO,
             ticket: 0,
             plain: false,
             moved: false,
@@ -94,9 +91,12 @@ impl Entry {
     }
 
     fn found(&mut self, wall: Timestamp) {
-        let age = |since: Timestamp| Duration::try_from(wall.duration_since(since)).unwrap_or_default();
-        self.found_at_age = Some(age(self.stored.recorded));
-        self.newest_age = age(self.stored.renewed);
+        self.found_at_age = Some(age(self.stored.recorded, wall));
+    }
+
+    /// Whether its newest event is older than `ttl` by the wall clock.
+    pub(super) fn is_older_than(&self, ttl: Duration, wall: Timestamp) -> bool {
+        age(self.stored.renewed, wall) >= ttl
     }
 
     /// The key of its record.
@@ -144,7 +144,6 @@ impl Entry {
         self.stored.renewed = later.stored.renewed;
         self.stored.severity = self.stored.severity.max(later.stored.severity);
         self.renewed = later.renewed;
-        self.newest_age = later.newest_age;
         self.ticket = later.ticket;
         self.plain = false;
     }
@@ -153,9 +152,10 @@ impl Entry {
         now.saturating_sub(self.began) + self.found_at_age.unwrap_or_default()
     }
 
-    /// When it is worth nothing any more.
+    /// When it is worth nothing any more. The wall clock has no say in it: it may have jumped while no process ran, and
+    /// what was found is tried for as long as what is new.
     pub(super) fn expires(&self, ttl: Duration) -> Duration {
-        self.renewed + ttl.saturating_sub(self.newest_age)
+        self.renewed + ttl
     }
 
     pub(super) fn notice(&self, now: Duration, delayed_after: Duration, origin: &Arc<Origin>) -> Notice {
@@ -169,4 +169,8 @@ impl Entry {
             plain: self.plain,
         }
     }
+}
+
+fn age(since: Timestamp, wall: Timestamp) -> Duration {
+    Duration::try_from(wall.duration_since(since)).unwrap_or_default()
 }

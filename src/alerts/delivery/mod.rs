@@ -295,7 +295,7 @@ impl Inner {
     }
 
     /// Ends what `contents` hold of channels that are not configured any more. One may be so again: its messages end by
-    /// their age.
+    /// their age, for which there is the wall clock alone.
     fn look_after_the_rest(&self, contents: &Contents, now: Now) {
         for open in own::open(contents).filter(|open| !own::is_of_outbox(open)) {
             if !self.stations().iter().any(|station| own::is_of_channel(&open, station.name)) {
@@ -306,7 +306,7 @@ impl Inner {
         for (key, bytes) in contents.of(Table::Unsent) {
             if self.station(key.split('/').next().unwrap_or_default()).is_none()
                 && let Some(entry) = Entry::restore(key, bytes, now.monotonic, now.wall)
-                && entry.expires(self.settings.critical_ttl) <= now.monotonic
+                && entry.is_older_than(self.settings.critical_ttl, now.wall)
             {
                 batch.remove(Table::Unsent, key);
             }
