@@ -8,7 +8,7 @@ pub(super) const CUT: &str = "…[cut]";
 /// How a channel reads text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Dialect {
-    /// Slack's mrkdwn: `&` and `<` are escaped, and `>` where it would begin a quotation.
+    /// Slack's mrkdwn: `&` and `<` are escaped, `>` where it would begin a quotation, and fences of code.
     Slack,
     /// Plain text.
     Telegram,
@@ -19,7 +19,11 @@ impl Dialect {
     ///
     /// Slack counts characters, of which there are never more than units.
     pub(super) fn escape(self, raw: &str, limit: usize) -> String {
-        let clean = clean(raw);
+        let clean = match self {
+            // In Slack a fence goes on over the parts that follow; these only look like one.
+            Self::Slack => clean(raw).replace("```", "\u{2cb}\u{2cb}\u{2cb}"),
+            Self::Telegram => clean(raw),
+        };
         let (mut out, mut units, mut fits) = (String::with_capacity(clean.len()), 0, 0);
         let mut rest = clean.as_str();
         let mut line_start = true;
@@ -181,6 +185,14 @@ mod tests {
         assert_eq!(escape("<!channel> S&P > 35"), "&lt;!channel> S&amp;P > 35");
         assert_eq!(escape("> quoted\n >>> again"), "&gt; quoted\n &gt;&gt;&gt; again");
         assert_eq!(escape("@Channel me@herent.com"), "@\u{2060}Channel me@\u{2060}herent.com");
+    }
+
+    #[test]
+    fn slack_text_opens_no_fence_around_what_follows() {
+        let fence = "\u{2cb}\u{2cb}\u{2cb}";
+        assert_eq!(Dialect::Slack.escape("`a` ```b ``", 3000), format!("`a` {fence}b ``"));
+        assert_eq!(Dialect::Slack.escape("`````", 3000), format!("{fence}``"));
+        assert_eq!(Dialect::Telegram.escape("```b", 3000), "```b");
     }
 
     #[test]
