@@ -9,7 +9,8 @@ use serde::{Deserialize, Serialize};
 use super::event::{AlertSeverity, Event, EventKind, MetadataValue};
 use super::incident::incident_id;
 
-/// How many different alerts are remembered; beyond it the oldest is forgotten, and would be sent again.
+/// How many different alerts are remembered; beyond it the oldest is told with its count and forgotten, and would be sent
+/// again.
 const REMEMBERED: usize = 1024;
 
 /// An alert that a service sends by itself.
@@ -85,6 +86,8 @@ impl DirectAlert {
 pub struct Deduplicator {
     window: Duration,
     recent: VecDeque<Recent>,
+    /// What had to make room for others and still has a count to tell.
+    crowded_out: Vec<Recent>,
     /// Keys of windows that are over and may still be stored.
     over: Vec<String>,
 }
@@ -113,7 +116,7 @@ pub struct StoredWindow {
 impl Deduplicator {
     /// Folds within `window` of the alert that was sent.
     pub fn new(window: Duration) -> Self {
-        Self { window, recent: VecDeque::new(), over: Vec::new() }
+        Self { window, recent: VecDeque::new(), crowded_out: Vec::new(), over: Vec::new() }
     }
 
     /// Goes on with the windows that an earlier process stored, by their keys. A wall clock that has jumped back since
@@ -164,17 +167,17 @@ impl Deduplicator {
             return Some(alert.event(folded, wall, sequence));
         }
         if self.recent.len() >= REMEMBERED {
-            self.over.extend(self.recent.pop_front().map(|oldest| oldest.key));
+            self.crowded_out.extend(self.recent.pop_front());
         }
         let event = alert.event(1, wall, sequence);
         self.recent.push_back(Recent { key: event.incident.clone(), stored, until, is_changed: true });
         Some(event)
     }
 
-    /// The events whose window is over: one for all that were folded in it. `sequence` is called for each.
+    /// The events whose window is over, or had to end: one for all that were folded in it. `sequence` is called for each.
     pub fn due(&mut self, now: Duration, wall: Timestamp, mut sequence: impl FnMut() -> u64) -> Vec<Event> {
-        let mut events = Vec::new();
-        let Self { window, recent, over } = self;
+        let mut events = self.tell_crowded_out(wall, &mut sequence);
+        let Self { window, recent, over, .. } = self;
         recent.retain_mut(|recent| {
             if now < recent.until {
                 return true;
@@ -198,7 +201,18 @@ impl Deduplicator {
 
     /// The folded alerts that no event has told of yet: what a shutdown has to send. Their windows go on.
     pub fn drain(&mut self, wall: Timestamp, mut sequence: impl FnMut() -> u64) -> Vec<Event> {
-        self.recent.iter_mut().filter_map(|recent| recent.tell(wall, &mut sequence)).collect()
+        let mut events = self.tell_crowded_out(wall, &mut sequence);
+        events.extend(self.recent.iter_mut().filter_map(|recent| recent.tell(wall, &mut sequence)));
+        events
+    }
+
+    fn tell_crowded_out(&mut self, wall: Timestamp, mut sequence: impl FnMut() -> u64) -> Vec<Event> {
+        let mut events = Vec::new();
+        for mut recent in self.crowded_out.drain(..) {
+            events.extend(recent.tell(wall, &mut sequence));
+            self.over.push(recent.key);
+        }
+        events
     }
 }
 
@@ -293,12 +307,34 @@ mod tests {
     }
 
     #[test]
+    fn what_has_to_make_room_for_others_is_told_with_its_count() {
+        let mut deduplicator = Deduplicator::new(WINDOW);
+        let failed = alert(AlertSeverity::Warning, "failed");
+        for second in 0..18 {
+            at(&mut deduplicator, second, &failed);
+        }
+        for number in 0..1_100 {
+            at(&mut deduplicator, 20, &alert(AlertSeverity::Info, &number.to_string()));
+        }
+        let due = deduplicator.due(Duration::from_secs(20), Timestamp::UNIX_EPOCH, || 1);
+        assert_eq!(
+            due.iter().map(|event| (&*event.message, event.count)).collect::<Vec<_>>(),
+            [("failed", 17)]
+        );
+        assert!(deduplicator.due(Duration::from_secs(21), Timestamp::UNIX_EPOCH, || 2).is_empty(), "once");
+    }
+
+    #[test]
     fn memory_is_bounded() {
         let mut deduplicator = Deduplicator::new(WINDOW);
         for number in 0..5_000 {
             at(&mut deduplicator, 0, &alert(AlertSeverity::Info, &number.to_string()));
         }
         assert_eq!(deduplicator.recent.len(), REMEMBERED);
+        assert!(
+            deduplicator.due(Duration::ZERO, Timestamp::UNIX_EPOCH, || 1).is_empty(),
+            "nothing was folded"
+        );
         assert_eq!(deduplicator.take_changes().len(), 5_000, "and so is what is stored");
     }
 }
