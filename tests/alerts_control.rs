@@ -580,3 +580,23 @@ fn information_is_worth_sending_as_long_as_the_settings_say() {
     nothing_but(&slack, &["\u{26a0}\u{fe0f} WARNING: Model Drift"]);
     running.finish();
 }
+
+#[test]
+fn a_channel_that_comes_into_use_hears_of_what_is_open() {
+    let service = service(|| {
+        obedient();
+    });
+    let slack = FakeSlack::start();
+    let service = service.variable("SA_ALERTS__EVALUATION_INTERVAL_SECONDS", "0.1");
+    let mut running = service.start(&[]);
+    running.tell("psi 0.15");
+    eventually("the incident", || {
+        events(&service.log(), "alert").iter().any(|line| line["rule"] == "psi").then_some(())
+    });
+    running.tell(&format!("slack {}", slack.webhook_url()));
+    seen(&slack, 1);
+    running.tell("psi 0.01");
+    seen(&slack, 2);
+    nothing_but(&slack, &["🔁 STILL WARNING: Model Drift", "✅ RESOLVED: Model Drift"]);
+    running.finish();
+}

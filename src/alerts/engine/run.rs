@@ -415,7 +415,10 @@ impl Engine {
         match self.channels.build(&self.http, &self.clock) {
             Ok(channels) => {
                 self.core.resume(&channels, &self.routes, &self.origin);
+                let known: Vec<_> = self.delivery.queues().into_iter().map(|(name, _)| name).collect();
+                let names: Vec<_> = channels.iter().map(|channel| channel.name()).collect();
                 self.delivery.replace_channels(channels);
+                names.iter().filter(|name| !known.contains(name)).for_each(|name| self.catch_up(name));
                 self.show();
             }
             Err(error) => tracing::error!(
@@ -425,6 +428,15 @@ impl Engine {
                 "alert_channel_not_configured"
             ),
         }
+    }
+
+    /// Tells a channel that comes into use what is open: else all it heard of it would be the end.
+    fn catch_up(&mut self, channel: &str) {
+        let moment = self.core.moment();
+        let mut open = self.core.evaluator.restated(moment);
+        open.retain(|event| !event.silenced && self.routes.lead_to(channel, event));
+        open.iter_mut().for_each(|event| event.channels = Some(vec![channel.to_owned()]));
+        self.delivery.record(open, &[]);
     }
 
     async fn shut_down(mut self, deadline: Duration) -> Drained {
