@@ -435,7 +435,9 @@ impl Engine {
         let moment = self.core.moment();
         let mut open = self.core.evaluator.restated(moment);
         open.retain(|event| !event.silenced && self.routes.lead_to(channel, event));
-        open.iter_mut().for_each(|event| event.channels = Some(vec![channel.to_owned()]));
+        for event in &mut open {
+            event.channels = Some(vec![channel.to_owned()]);
+        }
         self.delivery.record(open, &[]);
     }
 
