@@ -174,6 +174,8 @@ impl Lane {
         if waiting.is_none()
             && let Some(why) = self.withhold(event)
         {
+            // One that was found has a record.
+            batch.remove(Table::Unsent, &entry.key(self.channel));
             self.stats.add(severity, why);
             return;
         }
