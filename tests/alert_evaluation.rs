@@ -586,6 +586,23 @@ fn of_two_reasons_the_newest_is_the_valid_one() {
     assert_eq!(events.iter().map(|event| event.message.as_str()).collect::<Vec<_>>(), ["Reason two"; 2]);
 }
 
+/// Off and on again, where the engine hears of the new reason while it still sees the old incident.
+#[test]
+fn a_reason_that_comes_just_before_the_end_of_an_incident_is_told_with_the_next() {
+    for second in ["Reason two", "Reason one"] {
+        let mut evaluator = built_in();
+        evaluator.direct(named("Reason one"), at(1.0));
+        value(&mut evaluator, 1.0, KILL_SWITCH, &[], 1.0);
+        evaluator.direct(named(second), at(2.0));
+        assert_eq!(kinds(&value(&mut evaluator, 2.0, KILL_SWITCH, &[], 0.0)), [(Resolved, Critical)]);
+        let opened = value(&mut evaluator, 2.1, KILL_SWITCH, &[], 1.0);
+        assert_eq!((opened[0].kind, opened[0].message.as_str()), (Opened, second));
+        assert_eq!(evaluator.take_waiting_changes(), []);
+        assert_eq!(nothing(&mut evaluator, 9.0).events, []);
+        assert_eq!(evaluator.drain(at(9.0)), []);
+    }
+}
+
 #[test]
 fn an_alert_whose_incident_does_not_open_is_sent_by_itself() {
     let mut evaluator = built_in();

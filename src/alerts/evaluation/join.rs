@@ -31,6 +31,9 @@ struct Held {
     stored: StoredAlert,
     until: Duration,
     is_stored: bool,
+    /// An open incident told of it. It waits in case that is about to end and the one that it means to follow: nothing
+    /// is left to send.
+    is_told: bool,
 }
 
 /// A direct alert that waits for its incident to open, as it is stored: a process that is killed meanwhile leaves it to
@@ -43,10 +46,10 @@ pub struct StoredAlert {
 }
 
 impl Waiting {
-    fn push(&mut self, key: String, rule: String, alert: DirectAlert, now: &Now) {
+    fn push(&mut self, key: String, rule: String, alert: DirectAlert, is_told: bool, now: &Now) {
         let until = now.monotonic.saturating_add(PATIENCE);
         let stored = StoredAlert { alert, at: now.wall };
-        self.held.push(Held { key, rule, stored, until, is_stored: false });
+        self.held.push(Held { key, rule, stored, until, is_stored: false, is_told });
     }
 
     /// Takes out what means an incident that opens now with `severity`: its text, and whatever says no more than that.
@@ -72,12 +75,12 @@ impl Waiting {
         Some(joined(text))
     }
 
-    /// Takes out what has waited long enough.
+    /// Takes out what has waited long enough, to be sent.
     fn take_due(&mut self, now: Duration) -> Vec<DirectAlert> {
         self.take(|held| now >= held.until)
     }
 
-    /// Takes out everything.
+    /// Takes out everything, to be sent.
     pub(super) fn take_all(&mut self) -> Vec<DirectAlert> {
         self.take(|_| true)
     }
@@ -88,7 +91,9 @@ impl Waiting {
             if held.is_stored {
                 self.over.push(held.key);
             }
-            taken.push(held.stored.alert);
+            if !held.is_told {
+                taken.push(held.stored.alert);
+            }
         }
         taken
     }
@@ -101,7 +106,7 @@ impl Waiting {
     /// What has to be stored since the last call, by key; `None` removes.
     pub(super) fn take_changes(&mut self) -> Vec<(String, Option<StoredAlert>)> {
         let over = std::mem::take(&mut self.over).into_iter().map(|key| (key, None));
-        let new = self.held.iter_mut().filter(|held| !held.is_stored).map(|held| {
+        let new = self.held.iter_mut().filter(|held| !held.is_stored && !held.is_told).map(|held| {
             held.is_stored = true;
             (held.key.clone(), Some(held.stored.clone()))
         });
@@ -146,7 +151,7 @@ impl Evaluator {
             .find_map(|metric| metric.open_series(&rule.name, |labels| is_within(&alert.labels, labels)));
         let Some(OpenSeries { labels, known }) = open else {
             let key = incident_id(now.wall, self.next_sequence());
-            self.waiting.push(key, rule.name.clone(), alert, now);
+            self.waiting.push(key, rule.name.clone(), alert, false, now);
             return Vec::new();
         };
         let Some(incident) = known.state.incident_mut() else { return Vec::new() };
@@ -163,6 +168,10 @@ impl Evaluator {
         });
         // By its title alone a milder one says nothing new while the incident is news itself.
         let is_no_news = by_title && !is_critical(&alert) && is_milder && age < self.tuning.duplicates;
+        let is_reason = !by_title && may_join(&alert, severity, is_unheard);
+        if is_reason {
+            self.waiting.push(String::new(), rule.name.clone(), alert.clone(), true, now);
+        }
         if is_no_news || (is_known && !(is_unheard && is_critical(&alert))) {
             return Vec::new();
         }
