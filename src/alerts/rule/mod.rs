@@ -33,7 +33,7 @@ use super::event::{AlertSeverity, Comparison};
 /// # Errors
 ///
 /// The place of the first character that is not UTF-8.
-pub(crate) fn text_of(file: &str, bytes: Vec<u8>) -> Result<String, RuleErrors> {
+pub fn text_of(file: &str, bytes: Vec<u8>) -> Result<String, RuleErrors> {
     Ok(yaml::Source::from_utf8(file, bytes).map_err(|error| RuleErrors(vec![error]))?.text)
 }
 

@@ -3,7 +3,7 @@
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use trading_telemetry::alerts::rule::RuleSet;
+use trading_telemetry::alerts::rule::{RuleSet, text_of};
 use trading_telemetry::settings::{Loaded, Settings, Sources};
 
 use crate::output::Failure;
@@ -36,8 +36,11 @@ impl SourceArgs {
 /// The rules of a file over the built-in ones; those alone where there is no file.
 pub(crate) fn rules(file: &Path) -> Result<RuleSet, Failure> {
     let name = file.display().to_string();
-    match std::fs::read_to_string(file) {
-        Ok(text) => RuleSet::load(Some((&name, &text))).into_result().map_err(Failure::wrong),
+    match std::fs::read(file) {
+        Ok(bytes) => {
+            let text = text_of(&name, bytes).map_err(Failure::wrong)?;
+            RuleSet::load(Some((&name, &text))).into_result().map_err(Failure::wrong)
+        }
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(RuleSet::built_in()),
         Err(error) => Err(Failure::wrong(format!("the alert rules cannot be read from {name}: {error}"))),
     }
