@@ -28,7 +28,7 @@ use tracing_subscriber::{EnvFilter, registry};
 
 use collector::{COLLECTOR, Collector};
 use service::{builder, log_line, settle};
-use side::{Requests, Side, bursts, lines, serve};
+use side::{Requests, Side, bursts, in_bursts, lines, serve};
 
 fn main() {
     serve(&[
@@ -76,7 +76,7 @@ fn ours(requests: &Requests) {
         telemetry.order("abc123").symbol("AAPL").strategy("SwingMomentum").span("submit_order").entered();
     let mut written = 0;
     requests.answer(|_, rounds| {
-        written += rounds;
+        written += in_bursts(rounds);
         bursts(rounds, log_line, || settle(&telemetry))
     });
     drop(order);

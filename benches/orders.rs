@@ -21,7 +21,7 @@ use tracing_subscriber::registry;
 
 use collector::{COLLECTOR, Collector};
 use service::{builder, order_span, settle};
-use side::{Requests, Side, bursts, serve};
+use side::{Requests, Side, bursts, in_bursts, serve};
 
 fn main() {
     serve(&[COLLECTOR, ("ours", ours), ("tracing-opentelemetry", peer)]);
@@ -54,7 +54,7 @@ fn ours(requests: &Requests) {
         .unwrap();
     let mut orders = 0;
     requests.answer(|_, rounds| {
-        orders += rounds;
+        orders += in_bursts(rounds);
         bursts(rounds, || order_span(&telemetry), || settle(&telemetry))
     });
     // The report is an error where a span was lost.

@@ -96,7 +96,7 @@ fn an_error_of_a_megabyte_is_one_short_line_and_costs_its_owner_little() {
     let reason = "x".repeat(1 << 20);
     let asked = Instant::now();
     health.report("broker", Down(&reason));
-    // A busy machine keeps this; reading all of it for secrets takes longer.
+    // A bound that a busy machine keeps.
     assert!(asked.elapsed() < Duration::from_secs(1), "{:?}", asked.elapsed());
     for component in ["long", "broker"] {
         let told = error(health, component).unwrap();

@@ -123,14 +123,14 @@ impl Requests {
     }
 }
 
+const BURST: u64 = 500;
+
 /// Times `rounds` of work in bursts, as a service has them; between two of them `settle` lets what they left behind be
 /// done, outside the time. So the caller's own cost is timed, and not how fast a disk or a collector is. Every burst is as
 /// long, on either side: a shorter one costs more a call, and whoever settles slowly is asked for fewer rounds.
 pub(crate) fn bursts(rounds: u64, mut round: impl FnMut(), mut settle: impl FnMut()) -> Duration {
-    const BURST: u64 = 500;
     let mut total = Duration::ZERO;
-    let bursts = rounds.div_ceil(BURST);
-    for _ in 0..bursts {
+    for _ in 0..in_bursts(rounds) / BURST {
         let start = Instant::now();
         for _ in 0..BURST {
             round();
@@ -139,7 +139,12 @@ pub(crate) fn bursts(rounds: u64, mut round: impl FnMut(), mut settle: impl FnMu
         settle();
     }
     #[expect(clippy::cast_precision_loss, reason = "a bench makes far fewer than 2^52 rounds")]
-    total.mul_f64(rounds as f64 / (bursts * BURST).max(1) as f64)
+    total.mul_f64(rounds as f64 / in_bursts(rounds).max(1) as f64)
+}
+
+/// How many rounds [`bursts`] makes of those that it is asked for.
+pub(crate) const fn in_bursts(rounds: u64) -> u64 {
+    rounds.div_ceil(BURST) * BURST
 }
 
 /// A port that nobody listens on.
