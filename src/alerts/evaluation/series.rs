@@ -13,7 +13,7 @@ use super::sample::{LabelSet, Measured, Origin, Recorded, Sample};
 use super::window::Window;
 use super::{APPEARANCE, Notice, OpenIncident, Outcome, RuleState, StoredIncident, Timeline, Tuning, render};
 use crate::alerts::event::{AlertSeverity, EventKind};
-use crate::alerts::incident::{Joined, Now, Observation, Reading, Transition, step};
+use crate::alerts::incident::{Joined, Now, Observation, Reading, Transition};
 use crate::alerts::rule::{MissingPolicy, Rule, all_match};
 use crate::alerts::silence::Silences;
 
@@ -359,14 +359,7 @@ impl Watching {
         origin: Option<&Origin>,
         context: &mut Context<'_>,
     ) {
-        let (state, transitions) = step(
-            rule,
-            &context.tuning.limits,
-            std::mem::take(&mut self.known.state),
-            observation,
-            context.now,
-        );
-        self.known.state = state;
+        let transitions = self.known.state.step(rule, &context.tuning.limits, observation, context.now);
         if transitions.is_empty() && !self.known.is_muted {
             return;
         }

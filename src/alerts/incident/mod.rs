@@ -160,13 +160,25 @@ pub fn step(
     observation: &Observation,
     now: &Now,
 ) -> (State, Vec<Transition>) {
-    let mut told = Vec::new();
-    state.take(rule, limits, observation, now, &mut told);
-    state.remind(rule, observation, now, &mut told);
+    let told = state.step(rule, limits, observation, now);
     (state, told)
 }
 
 impl State {
+    /// As [`step`], without moving the state.
+    pub(crate) fn step(
+        &mut self,
+        rule: &Rule,
+        limits: &Limits,
+        observation: &Observation,
+        now: &Now,
+    ) -> Vec<Transition> {
+        let mut told = Vec::new();
+        self.take(rule, limits, observation, now, &mut told);
+        self.remind(rule, observation, now, &mut told);
+        told
+    }
+
     /// The open incident.
     pub fn incident(&self) -> Option<&Incident> {
         self.incident.as_deref()
