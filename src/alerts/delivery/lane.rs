@@ -390,6 +390,7 @@ impl Lane {
     pub(super) fn settle(&mut self, outcome: Outcome, now: Now, jitter: f64, batch: &mut Batch<'_>) {
         let Some(mut entry) = self.in_flight.take() else { return };
         let (at, severity) = (now.monotonic, entry.stored.severity);
+        self.tokens.landed(at);
         match outcome {
             Outcome::Accepted => {
                 self.forget(&entry, batch);
@@ -434,6 +435,7 @@ impl Lane {
     /// Takes note of what became of a test. Whoever asked for it is told of a failure; a channel is down by the messages
     /// that it does not take.
     pub(super) fn learn(&mut self, outcome: &Outcome, now: Now, jitter: f64, batch: &mut Batch<'_>) {
+        self.tokens.landed(now.monotonic);
         match outcome {
             Outcome::Accepted => self.works(batch),
             Outcome::SlowDown(wait) => self.pause(*wait, now, jitter, batch),

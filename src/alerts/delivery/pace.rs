@@ -66,17 +66,10 @@ impl Tokens {
             Urgency::Critical => 1.0,
             Urgency::Ordinary => 2.0,
         };
-        let elapsed = now.saturating_sub(self.counted_at);
-        self.counted_at = now;
+        self.count(now);
         let mut wait = Duration::ZERO;
-        for (limit, left) in self.pace.limits.iter().zip(&mut self.left) {
-            let burst = f64::from(limit.burst);
-            *left = if limit.every.is_zero() {
-                burst
-            } else {
-                burst.min(*left + elapsed.div_duration_f64(limit.every))
-            };
-            let needed = burst.min(1.0 + kept);
+        for (limit, left) in self.pace.limits.iter().zip(&self.left) {
+            let needed = f64::from(limit.burst).min(1.0 + kept);
             if *left + ENOUGH < needed {
                 wait = wait.max(limit.every.mul_f64(needed - *left));
             }
@@ -86,6 +79,32 @@ impl Tokens {
         }
         self.left.iter_mut().for_each(|left| *left -= 1.0);
         Ok(())
+    }
+
+    /// Takes note that a message that took a token is no longer on its way. The service counts it from when it came in,
+    /// which may have been only now, and until then its own bucket may have been full: it holds no more than a full one
+    /// without this message.
+    pub(super) fn landed(&mut self, now: Duration) {
+        self.count(now);
+        for (limit, left) in self.pace.limits.iter().zip(&mut self.left) {
+            if !limit.every.is_zero() {
+                *left = left.min(f64::from(limit.burst) - 1.0);
+            }
+        }
+    }
+
+    /// Adds what has come since the last time.
+    fn count(&mut self, now: Duration) {
+        let elapsed = now.saturating_sub(self.counted_at);
+        self.counted_at = now;
+        for (limit, left) in self.pace.limits.iter().zip(&mut self.left) {
+            let burst = f64::from(limit.burst);
+            *left = if limit.every.is_zero() {
+                burst
+            } else {
+                burst.min(*left + elapsed.div_duration_f64(limit.every))
+            };
+        }
     }
 }
 
@@ -166,6 +185,30 @@ mod tests {
             sent += u32::from(tokens.take(Duration::from_millis(millis), Urgency::KillSwitch).is_ok());
         }
         assert_eq!(sent, 20 + 19);
+    }
+
+    /// A service sees messages when they come in, and not when they are sent: the first of a connection takes longer.
+    #[test]
+    fn a_service_that_counts_from_when_a_message_comes_in_sees_the_pace_hold() {
+        for burst in 1..=4 {
+            let pace = Pace::new(burst, SECOND);
+            let mut tokens = Tokens::full(pace.clone(), Duration::ZERO);
+            // It has nothing in reserve, and takes what comes.
+            let mut service = Tokens::full(pace, Duration::ZERO);
+            let mut now = Duration::ZERO;
+            for message in 0..2000 {
+                while let Err(wait) = tokens.take(now, Urgency::KillSwitch) {
+                    now += wait;
+                }
+                let [way, back] = [(); 2].map(|()| Duration::from_secs(2).mul_f64(jitter().powi(4)));
+                assert_eq!(service.take(now + way, Urgency::KillSwitch), Ok(()), "message {message} of {burst}");
+                now += way + back;
+                tokens.landed(now);
+                if message % 10 == 0 {
+                    now += 10 * SECOND.mul_f64(jitter());
+                }
+            }
+        }
     }
 
     #[test]
