@@ -8,6 +8,8 @@ mod desk;
 mod fake;
 #[path = "support/http.rs"]
 mod http;
+#[path = "support/patience.rs"]
+mod patience;
 #[path = "support/process.rs"]
 mod process;
 #[path = "support/servers.rs"]
@@ -26,6 +28,7 @@ use std::time::{Duration, Instant};
 use desk::{fact, headline, nothing_but, seen, with_slack};
 use fake::{Arrival, Fake, Reply};
 use jiff::{Timestamp, ToSpan};
+use patience::Answers;
 use process::{PATIENCE, eventually, service, told, until_told};
 use slack::FakeSlack;
 use trading_telemetry::alerts::event::{Event, EventKind};
@@ -74,10 +77,10 @@ fn a_frozen_redis_is_a_zero_one_alert_and_one_resolve_and_no_answer_waits_for_it
 
     redis.freeze();
     let frozen = Instant::now();
-    let mut slowest = Duration::ZERO;
+    let mut answers = Answers::default();
     let mut ask = |path: &str| {
         let (status, body, took) = get(port, path);
-        slowest = slowest.max(took);
+        answers.add(path, took);
         (status, body)
     };
     while up(&ask("/metrics").1, "redis") == Some(true) {
@@ -86,7 +89,7 @@ fn a_frozen_redis_is_a_zero_one_alert_and_one_resolve_and_no_answer_waits_for_it
     }
     let seen_down = frozen.elapsed();
     // Time for a busy machine on top.
-    assert!(seen_down < timeout + interval + Duration::from_millis(1500), "{seen_down:?}");
+    assert!(seen_down < timeout + interval + Duration::from_secs(10), "{seen_down:?}");
     let (status, ready) = ask("/ready");
     assert_eq!(status, 503, "{ready}");
     assert!(ready.contains("no answer within 2s"), "{ready}");
@@ -102,7 +105,7 @@ fn a_frozen_redis_is_a_zero_one_alert_and_one_resolve_and_no_answer_waits_for_it
         ask("/ready");
         sleep(Duration::from_millis(50));
     }
-    assert!(slowest < timeout / 2, "an answer took {slowest:?}, a check takes {timeout:?}");
+    answers.assert_none_waits(timeout);
     nothing_but(&slack, &[lost]);
 
     redis.thaw();

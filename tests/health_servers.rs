@@ -61,7 +61,7 @@ fn redis_is_seen_frozen_stopped_and_back() {
     let frozen = Instant::now();
     eventually("frozen is down", || !is_up(health, "redis"));
     // The timeout, the interval, and time for a busy machine.
-    assert!(frozen.elapsed() < TIMEOUT + EVERY + Duration::from_secs(3), "{:?}", frozen.elapsed());
+    assert!(frozen.elapsed() < TIMEOUT + EVERY + Duration::from_secs(10), "{:?}", frozen.elapsed());
     assert_eq!(error(health, "redis").unwrap(), "no answer within 2s");
     assert!(telemetry.scrape().contains("trading_component_up{component=\"redis\"} 0.0\n"));
     redis.thaw();

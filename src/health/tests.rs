@@ -94,7 +94,7 @@ fn after_the_end_nothing_is_asked_and_nothing_is_started() {
     health.add(Check::new("pool", counting(&asked)).interval(Duration::from_millis(1)));
     // One that blocks its thread must not hold the end.
     let blocks = Check::new("blocks", || async {
-        std::thread::sleep(Duration::from_secs(2));
+        std::thread::sleep(Duration::from_secs(20));
         tokio::time::sleep(Duration::from_millis(1)).await;
         Ok::<(), String>(())
     });
@@ -102,7 +102,7 @@ fn after_the_end_nothing_is_asked_and_nothing_is_started() {
     eventually("it runs", || asked.load(Ordering::SeqCst) > 3);
     let started = Instant::now();
     HealthSignal(health.clone()).shutdown(Duration::from_secs(5));
-    assert!(started.elapsed() < Duration::from_secs(1));
+    assert!(started.elapsed() < Duration::from_millis(4500));
     std::thread::sleep(Duration::from_millis(300));
     let at_the_end = asked.load(Ordering::SeqCst);
     health.add(Check::new("late", counting(&asked)).interval(Duration::from_millis(1)));

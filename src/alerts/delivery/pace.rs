@@ -201,7 +201,11 @@ mod tests {
                     now += wait;
                 }
                 let [way, back] = [(); 2].map(|()| Duration::from_secs(2).mul_f64(jitter().powi(4)));
-                assert_eq!(service.take(now + way, Urgency::KillSwitch), Ok(()), "message {message} of {burst}");
+                assert_eq!(
+                    service.take(now + way, Urgency::KillSwitch),
+                    Ok(()),
+                    "message {message} of {burst}"
+                );
                 now += way + back;
                 tokens.landed(now);
                 if message % 10 == 0 {
