@@ -71,7 +71,9 @@ for step in "${steps[@]}"; do
         *)
             failed+=("$step")
             printf 'FAILED   %5d s, see %s, which ends with\n' "$seconds" "${LOGS#"$PWD"/}/$step.log"
-            tail -n "$(in_ci && echo 200 || echo 40)" "$LOGS/$step.log" | sed 's/^/    /'
+            # What failed among tests that go on after it, and then how it ended.
+            { grep -E -A 4 "^test .* FAILED$|' \([0-9]+\) panicked at " "$LOGS/$step.log" | head -n 100 || true
+                tail -n "$(in_ci && echo 100 || echo 40)" "$LOGS/$step.log"; } | sed 's/^/    /'
             ;;
     esac
 done
