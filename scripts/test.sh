@@ -70,7 +70,7 @@ for step in "${steps[@]}"; do
             ;;
         *)
             failed+=("$step")
-            printf 'FAILED   %5d s, see %s, which ends with\n' "$seconds" "${LOGS#"$PWD"/}/$step.log"
+            printf 'FAILED   %5d s, see %s:\n' "$seconds" "${LOGS#"$PWD"/}/$step.log"
             # What failed among tests that go on after it, and then how it ended.
             { grep -E -A 4 "^test .* FAILED$|' \([0-9]+\) panicked at " "$LOGS/$step.log" | head -n 100 || true
                 tail -n "$(in_ci && echo 100 || echo 40)" "$LOGS/$step.log"; } | sed 's/^/    /'
