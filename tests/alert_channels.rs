@@ -148,7 +148,9 @@ fn temporary(name: &str) -> PathBuf {
 /// What a person would read of an outcome.
 fn shown(outcome: &Outcome) -> String {
     match outcome {
-        Outcome::TryAgain(why) | Outcome::Reformat(why) | Outcome::Dead(why) => format!("{why} {outcome:?}"),
+        Outcome::TryAgain(why) | Outcome::Unclear(why) | Outcome::Reformat(why) | Outcome::Dead(why) => {
+            format!("{why} {outcome:?}")
+        }
         other => format!("{other:?}"),
     }
 }
@@ -176,7 +178,7 @@ async fn every_answer_of_a_slack_server_has_its_class_and_shows_no_secret() {
         (Act::Silence, "again"),
         (Act::status(400, "invalid_payload"), "reformat"),
         (Act::status(400, "no_text"), "reformat"),
-        (Act::status(400, &echo), "again"),
+        (Act::status(400, &echo), "unclear"),
         (Act::status(403, "invalid_token"), "dead"),
         (Act::status(404, &echo), "dead"),
         (Act::status(410, "channel_is_archived"), "dead"),
@@ -216,7 +218,7 @@ async fn every_answer_of_a_telegram_server_has_its_class_and_shows_no_secret() {
         (Act::Silence, "again"),
         (telegram::refusal(400, "Bad Request: can't parse entities: Can't find end"), "reformat"),
         (telegram::refusal(400, "Bad Request: message is too long"), "reformat"),
-        (telegram::refusal(400, &echo), "again"),
+        (telegram::refusal(400, &echo), "unclear"),
         (telegram::refusal(400, "Bad Request: chat not found"), "dead"),
         (telegram::refusal(401, "Unauthorized"), "dead"),
         (telegram::refusal(403, "Forbidden: bot was blocked by the user"), "dead"),
@@ -241,6 +243,7 @@ fn class_of(outcome: &Outcome) -> &'static str {
         Outcome::Accepted => "accepted",
         Outcome::SlowDown(_) => "slow",
         Outcome::TryAgain(_) => "again",
+        Outcome::Unclear(_) => "unclear",
         Outcome::Reformat(_) => "reformat",
         Outcome::Moved => "moved",
         Outcome::Dead(_) => "dead",

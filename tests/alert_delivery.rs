@@ -37,6 +37,10 @@ fn dead() -> Outcome {
     Outcome::Dead(Failure::new("status 403"))
 }
 
+fn unclear() -> Outcome {
+    Outcome::Unclear(Failure::new("status 400"))
+}
+
 fn start(settings: DeliverySettings, channels: &[&Arc<Scripted>]) -> Delivery {
     start_with(settings, channels, TokioClock::new())
 }
@@ -637,6 +641,54 @@ async fn a_refused_message_is_sent_once_more_as_plain_text_and_then_given_up() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_message_that_is_refused_for_no_clear_reason_holds_up_no_other_and_is_tried_again() {
+    let (slack, log) = (Scripted::new("slack"), Scripted::new("log"));
+    slack.refuse("odd", unclear());
+    let delivery = start(DeliverySettings::default(), &[&slack, &log]);
+    delivery.submit(direct(Critical, "odd"));
+    for number in 0..3 {
+        delivery.submit(direct(Critical, &format!("sound {number}")));
+    }
+    sleep(SECOND).await;
+    assert_eq!(slack.titles(), ["sound 0", "sound 1", "sound 2"]);
+    assert!(delivery.stats()[1].is_up());
+    sleep(10 * MINUTE).await;
+    let tries = slack.sent().iter().filter(|sent| sent.title() == "odd").count();
+    assert!((10..30).contains(&tries), "{tries}");
+    let troubles =
+        || log.titles().iter().filter(|title| *title == "Alert channel slack is not delivering").count();
+    assert_eq!(troubles(), 1);
+
+    // What comes meanwhile does not wait either.
+    delivery.submit(direct(Warning, "mild"));
+    sleep(SECOND).await;
+    assert_eq!(slack.titles()[3..], ["mild"]);
+    slack.refuse("odd", Outcome::Accepted);
+    sleep(2 * MINUTE).await;
+    assert_eq!(slack.titles()[4..], ["odd"]);
+    assert_eq!(troubles(), 2, "its end");
+}
+
+#[tokio::test(start_paused = true)]
+async fn refusals_of_everything_are_an_outage_after_which_the_order_holds_but_for_the_first() {
+    let slack = Scripted::new("slack");
+    slack.always(unclear());
+    let delivery = start(DeliverySettings::default(), &[&slack]);
+    for number in 0..5 {
+        delivery.submit(direct(Critical, &format!("c{number}")));
+    }
+    sleep(10 * MINUTE).await;
+    let tries = slack.sent().len();
+    assert!((12..30).contains(&tries), "the channel is left in peace: {tries}");
+    assert!(!delivery.stats()[1].is_up());
+    slack.always(Outcome::Accepted);
+    sleep(2 * MINUTE).await;
+    let told = slack.titles();
+    let rest: Vec<&String> = told[1..].iter().collect();
+    assert!(rest.is_sorted() && told.len() == 5, "{told:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_chat_that_moves_gets_the_message_at_its_new_place() {
     let telegram = Scripted::new("telegram");
     telegram.script([Outcome::Moved]);
@@ -909,6 +961,7 @@ fn happening() -> impl Strategy<Value = Happening> {
     let outcome = prop_oneof![
         Just(Outcome::Accepted),
         Just(down()),
+        Just(unclear()),
         Just(dead()),
         Just(Outcome::SlowDown(Some(7 * SECOND))),
         Just(Outcome::Moved),

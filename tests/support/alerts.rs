@@ -89,6 +89,8 @@ pub struct Scripted {
     pace: Pace,
     script: Mutex<VecDeque<Outcome>>,
     otherwise: Mutex<Outcome>,
+    /// What it always refuses, and how.
+    refused: Mutex<Option<(String, Outcome)>>,
     takes: Mutex<Duration>,
     sent: Mutex<Vec<Sent>>,
 }
@@ -104,6 +106,7 @@ impl Scripted {
             pace,
             script: Mutex::default(),
             otherwise: Mutex::new(Outcome::Accepted),
+            refused: Mutex::default(),
             takes: Mutex::default(),
             sent: Mutex::default(),
         })
@@ -115,6 +118,11 @@ impl Scripted {
 
     pub fn always(&self, outcome: Outcome) {
         *self.otherwise.lock().unwrap() = outcome;
+    }
+
+    /// What it does with every message of this title, whatever the script says of others.
+    pub fn refuse(&self, title: &str, outcome: Outcome) {
+        *self.refused.lock().unwrap() = Some((title.to_owned(), outcome));
     }
 
     /// How long each send takes.
@@ -151,7 +159,12 @@ impl Channel for Scripted {
             if !time.is_zero() {
                 tokio::time::sleep(time).await;
             }
-            let outcome = self.script.lock().unwrap().pop_front();
+            let refused = self.refused.lock().unwrap().clone();
+            let refused = refused.filter(|(title, _)| *title == notice.event.title);
+            let outcome = match refused {
+                Some((_, outcome)) => Some(outcome),
+                None => self.script.lock().unwrap().pop_front(),
+            };
             let outcome = outcome.unwrap_or_else(|| self.otherwise.lock().unwrap().clone());
             self.sent.lock().unwrap().push(Sent { at, notice: notice.clone(), outcome: outcome.clone() });
             outcome

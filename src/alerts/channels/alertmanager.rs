@@ -176,8 +176,11 @@ impl Member {
             Err(failure) => Outcome::TryAgain(failure),
         };
         let failure = match &outcome {
-            Outcome::TryAgain(failure) | Outcome::Reformat(failure) | Outcome::Dead(failure) => Some(failure),
-            _ => None,
+            Outcome::TryAgain(failure)
+            | Outcome::Unclear(failure)
+            | Outcome::Reformat(failure)
+            | Outcome::Dead(failure) => Some(failure),
+            Outcome::Accepted | Outcome::SlowDown(_) | Outcome::Moved => None,
         };
         let was_failing = self.is_failing.swap(failure.is_some(), Ordering::Relaxed);
         if let (false, Some(reason)) = (was_failing, failure) {
@@ -199,7 +202,7 @@ impl Member {
 fn rank(outcome: &Outcome) -> u8 {
     match outcome {
         Outcome::Accepted => 0,
-        Outcome::TryAgain(_) => 1,
+        Outcome::TryAgain(_) | Outcome::Unclear(_) => 1,
         Outcome::SlowDown(_) => 2,
         Outcome::Reformat(_) => 3,
         Outcome::Dead(_) | Outcome::Moved => 4,

@@ -106,7 +106,7 @@ impl ChannelError {
         let kind = match outcome {
             Outcome::Accepted => return None,
             Outcome::SlowDown(wait) => Kind::Paused(wait.unwrap_or_default()),
-            Outcome::TryAgain(failure) => Kind::Unreachable(failure),
+            Outcome::TryAgain(failure) | Outcome::Unclear(failure) => Kind::Unreachable(failure),
             Outcome::Moved => Kind::Unreachable(Failure::new("the chat has moved")),
             Outcome::Reformat(failure) | Outcome::Dead(failure) => Kind::Refused(failure),
         };

@@ -58,6 +58,8 @@ pub enum Outcome {
     SlowDown(Option<Duration>),
     /// It may work later.
     TryAgain(Failure),
+    /// Refused for a reason that the service does not document: it may work later, and the others may work before it.
+    Unclear(Failure),
     /// It will never take this message in this form.
     Reformat(Failure),
     /// The recipient has another address, which the channel has learned: once more, at once.

@@ -89,8 +89,9 @@ fn classify(answer: &Answer) -> Outcome {
         (400, "channel_not_found" | "channel_is_archived" | "user_not_found") => Outcome::Dead(failure()),
         (400, "invalid_payload" | "invalid_blocks" | "no_text" | "msg_too_long" | "too_many_attachments")
         | (413, _) => Outcome::Reformat(failure()),
-        // A 400 that Slack does not document may be a proxy's, and says nothing about the message.
-        (400 | 408 | 500.., _) => Outcome::TryAgain(failure()),
+        (408 | 500.., _) => Outcome::TryAgain(failure()),
+        // It may be a proxy's, and say nothing about the message.
+        (400, _) => Outcome::Unclear(failure()),
         _ => Outcome::Dead(failure()),
     }
 }
@@ -137,9 +138,9 @@ mod tests {
     }
 
     #[test]
-    fn a_400_that_slack_does_not_document_is_tried_again() {
+    fn a_400_that_slack_does_not_document_is_unclear() {
         for body in ["<html><h1>Bad Request</h1></html>", "", "something_new"] {
-            assert!(matches!(outcome(400, body), Outcome::TryAgain(_)), "{body}");
+            assert!(matches!(outcome(400, body), Outcome::Unclear(_)), "{body}");
         }
     }
 

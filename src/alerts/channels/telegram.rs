@@ -198,7 +198,7 @@ fn refused(description: &str) -> Outcome {
     } else if says(&NO_TEXT).is_some() {
         Outcome::Reformat(Failure::status(400, "the message was refused"))
     } else {
-        Outcome::TryAgain(Failure::status(400, ""))
+        Outcome::Unclear(Failure::status(400, ""))
     }
 }
 
@@ -232,10 +232,10 @@ mod tests {
         }
         let unknown =
             r#"{"ok":false,"error_code":400,"description":"Bad Request: message thread not found"}"#;
-        assert!(matches!(outcome(400, unknown), Outcome::TryAgain(_)));
+        assert!(matches!(outcome(400, unknown), Outcome::Unclear(_)));
         let no_chat = r#"{"ok":false,"error_code":400,"description":"Bad Request: chat not found"}"#;
         assert!(matches!(outcome(400, no_chat), Outcome::Dead(_)));
-        assert!(matches!(outcome(400, "<html>"), Outcome::TryAgain(_)));
+        assert!(matches!(outcome(400, "<html>"), Outcome::Unclear(_)));
         for status in [301, 302, 401, 403, 404] {
             assert!(matches!(outcome(status, "<html>"), Outcome::Dead(_)), "{status}");
         }

@@ -38,6 +38,9 @@ pub(super) struct Entry {
     pub(super) ticket: Ticket,
     /// The channel refused it in its full form.
     pub(super) plain: bool,
+    /// How often the channel refused it for no clear reason, and until when it lets the others go first.
+    pub(super) refusals: u32,
+    pub(super) not_before: Duration,
     /// The channel was sent to another address with it.
     pub(super) moved: bool,
 }
@@ -67,6 +70,8 @@ impl Entry {
             found_at_age: None,
             ticket: 0,
             plain: false,
+            refusals: 0,
+            not_before: Duration::ZERO,
             moved: false,
         }
     }
@@ -146,6 +151,8 @@ impl Entry {
         self.renewed = later.renewed;
         self.ticket = later.ticket;
         self.plain = false;
+        self.refusals = 0;
+        self.not_before = Duration::ZERO;
     }
 
     pub(super) fn age(&self, now: Duration) -> Duration {

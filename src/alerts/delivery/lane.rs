@@ -120,6 +120,7 @@ impl Lane {
         self.tokens.keep_to(pace, now);
         // It takes up by itself what is open.
         self.untold.clear();
+        self.all_in_turn();
         if matches!(self.health, Health::Failing { .. } | Health::Dead { .. }) {
             self.health = Health::Failing { failures: 0, retry_at: now };
         }
@@ -263,8 +264,8 @@ impl Lane {
             until: Some(wake.map_or(until, |wake| wake.min(until))),
             for_disk,
         };
-        let first =
-            self.queue.iter().enumerate().max_by_key(|(index, entry)| (entry.urgency(), Reverse(*index)));
+        let in_turn = self.queue.iter().enumerate().filter(|(_, entry)| entry.not_before <= at);
+        let first = in_turn.max_by_key(|(index, entry)| (entry.urgency(), Reverse(*index)));
         let Some((index, entry)) = first else {
             return Next::Wait { until: wake, for_disk: false };
         };
@@ -299,7 +300,8 @@ impl Lane {
         let expiry = self.queue.iter().filter_map(|entry| self.expires(entry)).min();
         let trouble =
             self.trouble.is_none().then(|| self.trouble_at()).flatten().filter(|trouble| *trouble > at);
-        [expiry, trouble, self.rests_at()].into_iter().flatten().min()
+        let turn = self.queue.iter().map(|entry| entry.not_before).filter(|turn| *turn > at).min();
+        [expiry, trouble, turn, self.rests_at()].into_iter().flatten().min()
     }
 
     /// When a channel that is down and has nothing to send counts as up again: nobody can know before the next message,
@@ -408,6 +410,18 @@ impl Lane {
                 self.fails(&why, at, jitter);
                 self.put_back(entry, batch);
             }
+            Outcome::Unclear(why) => {
+                self.stats.add(severity, DeliveryResult::Retried);
+                let others_work = entry.refusals > 0 && matches!(self.health, Health::Up);
+                entry.refusals = entry.refusals.saturating_add(1);
+                // A step longer than the channel waits, so that another shows whether it is the channel.
+                let wait = self.settings.backoff.after(entry.refusals.saturating_add(1), jitter);
+                entry.not_before = at + wait;
+                if !others_work {
+                    self.fails(&why, at, jitter);
+                }
+                self.put_back(entry, batch);
+            }
             Outcome::Reformat(why) if entry.plain => {
                 self.acknowledged = (batch.ticket(), at);
                 self.give_up(&entry, &why, batch);
@@ -455,10 +469,16 @@ impl Lane {
     fn works(&mut self, batch: &mut Batch<'_>) {
         if !matches!(self.health, Health::Up) {
             tracing::info!(target: "trading_telemetry", channel = self.channel, "alert_channel_recovered");
+            self.all_in_turn();
         }
         self.health = Health::Up;
         self.stats.set_up(true);
         batch.remove(Table::NotBefore, self.channel);
+    }
+
+    /// What was refused may have been the channel's fault, and comes before what is newer.
+    fn all_in_turn(&mut self) {
+        self.queue.iter_mut().for_each(|entry| entry.not_before = Duration::ZERO);
     }
 
     fn fails(&mut self, why: &Failure, at: Duration, jitter: f64) {
