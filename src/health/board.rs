@@ -101,10 +101,20 @@ impl Board {
         Arc::clone(record)
     }
 
-    /// A check has ended.
-    pub(super) fn checked(&self, record: &Record, result: Result<(), CheckFailure>, took: Duration) {
+    /// A check has ended. A failure that no longer `holds` is none: asked with the record locked, so that nothing can
+    /// be told of it in between.
+    pub(super) fn checked(
+        &self,
+        record: &Record,
+        result: Result<(), CheckFailure>,
+        took: Duration,
+        holds: impl FnOnce() -> bool,
+    ) {
         let now = self.now();
         let mut state = record.lock();
+        if result.is_err() && !holds() {
+            return;
+        }
         state.took = Some(took);
         record.metrics.check_duration(took.as_secs_f64());
         state.check_failed = result.is_err();

@@ -6,9 +6,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::Notify;
-
 use super::failure::CheckFailure;
+use super::heartbeat::Heartbeat;
 use super::redact::Secrets;
 use crate::settings::CheckSettings;
 
@@ -177,9 +176,9 @@ pub(super) struct Planned {
     pub(super) only_in_hours: bool,
     pub(super) timeout: Option<Duration>,
     pub(super) interval: Option<Duration>,
-    /// Time before the first check, unless it is `begun` earlier.
+    /// Time before the first check, unless its heart beats earlier.
     pub(super) delay: Duration,
-    pub(super) begun: Arc<Notify>,
+    pub(super) heart: Option<Heartbeat>,
     pub(super) ask: Arc<dyn Ask>,
 }
 
@@ -192,7 +191,7 @@ impl<C: HealthCheck> From<C> for Planned {
             timeout: check.timeout(),
             interval: check.interval(),
             delay: Duration::ZERO,
-            begun: Arc::default(),
+            heart: None,
             ask: Arc::new(check),
         }
     }

@@ -160,7 +160,7 @@ impl Health {
         known.insert(component.to_owned(), heartbeat.clone());
         let interval = settings.interval.unwrap_or_else(|| Heartbeat::interval(settings.late_after));
         let check = Check::configured(component, heartbeat.clone(), settings).interval(interval);
-        let planned = Planned { delay: settings.late_after, begun: heartbeat.begun(), ..check.into() };
+        let planned = Planned { delay: settings.late_after, heart: Some(heartbeat.clone()), ..check.into() };
         (heartbeat, planned)
     }
 
@@ -170,9 +170,9 @@ impl Health {
         let interval = planned.interval.unwrap_or(config.interval).clamp(SHORTEST, LONGEST);
         let record = board.record(&planned.component);
         record.describe(planned.critical, Some(planned.only_in_hours), Some(interval.max(timeout)));
-        let Planned { component, delay, begun, ask, .. } = planned;
+        let Planned { component, delay, heart, ask, .. } = planned;
         let delay = delay.min(LONGEST);
-        let job = Job { board: Arc::clone(board), record, component, timeout, interval, delay, begun, ask };
+        let job = Job { board: Arc::clone(board), record, component, timeout, interval, delay, heart, ask };
 
         let mut running = lock(running);
         if matches!(*running, Running::NotYet) {

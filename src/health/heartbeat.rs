@@ -26,7 +26,7 @@ struct Beat {
     last: AtomicU64,
     late: AtomicBool,
     /// Told of the first beat.
-    begun: Arc<Notify>,
+    begun: Notify,
 }
 
 impl Heartbeat {
@@ -34,7 +34,7 @@ impl Heartbeat {
         // A silence of nothing would be a loss between two beats of any pace.
         let late_after = late_after.max(SHORTEST_SILENCE);
         let (last, late) = (AtomicU64::new(0), AtomicBool::new(true));
-        Self(Arc::new(Beat { board, record, late_after, last, late, begun: Arc::default() }))
+        Self(Arc::new(Beat { board, record, late_after, last, late, begun: Notify::new() }))
     }
 
     /// The component lives. A reading of the clock and an atomic; only the first beat after a silence does more: it
@@ -43,14 +43,19 @@ impl Heartbeat {
         let Beat { board, record, last, late, begun, .. } = &*self.0;
         last.store(nanos(board.now()).max(1), Ordering::Release);
         if late.load(Ordering::Acquire) && late.swap(false, Ordering::AcqRel) {
-            board.checked(record, Ok(()), Duration::ZERO);
+            board.checked(record, Ok(()), Duration::ZERO, || true);
             begun.notify_one();
         }
     }
 
-    /// What the first beat tells.
-    pub(super) fn begun(&self) -> Arc<Notify> {
-        Arc::clone(&self.0.begun)
+    /// Waits for the first beat.
+    pub(super) async fn begun(&self) {
+        self.0.begun.notified().await;
+    }
+
+    /// Whether the last beat is not longer ago than it may be.
+    pub(super) fn is_in_time(&self) -> bool {
+        self.silence().is_some_and(|silence| silence <= self.0.late_after)
     }
 
     /// How often to look whether it is late: so that a silence is noticed soon after.
@@ -73,7 +78,7 @@ fn nanos(time: Duration) -> u64 {
 impl Probe for Heartbeat {
     async fn probe(&self) -> Result<(), CheckFailure> {
         let Beat { late_after, late, .. } = &*self.0;
-        if self.silence().is_some_and(|silence| silence <= *late_after) {
+        if self.is_in_time() {
             return Ok(());
         }
         late.store(true, Ordering::Release);

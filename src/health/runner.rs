@@ -13,13 +13,14 @@ use std::time::Duration;
 
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::oneshot::error::TryRecvError;
-use tokio::sync::{Notify, mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
 use super::board::{Board, Record};
 use super::check::Ask;
 use super::failure::CheckFailure;
+use super::heartbeat::Heartbeat;
 use crate::background;
 
 /// The threads on which checks run. Their panics are told by the component's state, without secrets.
@@ -39,7 +40,7 @@ pub(super) struct Job {
     pub(super) timeout: Duration,
     pub(super) interval: Duration,
     pub(super) delay: Duration,
-    pub(super) begun: Arc<Notify>,
+    pub(super) heart: Option<Heartbeat>,
     pub(super) ask: Arc<dyn Ask>,
 }
 
@@ -94,7 +95,7 @@ impl Job {
         tokio::select! {
             () = sleep(self.delay + self.jitter()) => {}
             // From its first sign of life on its age is counted, and it has to be asked.
-            () = self.begun.notified() => {}
+            () = self.begun() => {}
             () = stopped(&mut stopping) => return,
         }
         let mut ticks = interval(self.interval);
@@ -106,10 +107,21 @@ impl Job {
             }
             let started = self.board.now();
             let Some(result) = self.once(&mut hanging, &stopping).await else { break };
-            self.board.checked(&self.record, result, self.board.now().saturating_sub(started));
+            let took = self.board.now().saturating_sub(started);
+            // A beat that came since has ended the silence already, and what it told is newer.
+            let holds = || !self.heart.as_ref().is_some_and(Heartbeat::is_in_time);
+            self.board.checked(&self.record, result, took, holds);
         }
         if let Some(hanging) = hanging {
             let _ = hanging.await; // the thread is over, whatever it says
+        }
+    }
+
+    /// The first beat of its heart.
+    async fn begun(&self) {
+        match &self.heart {
+            Some(heart) => heart.begun().await,
+            None => std::future::pending().await,
         }
     }
 
