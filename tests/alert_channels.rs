@@ -17,6 +17,7 @@ use secrecy::SecretString;
 use tracing_subscriber::layer::SubscriberExt as _;
 use trading_telemetry::alerts::channels::{Channel, HttpSettings, Outcome, Slack, Telegram};
 use trading_telemetry::alerts::delivery::{Delivery, DeliverySettings, Pace};
+use trading_telemetry::alerts::event::Event;
 use trading_telemetry::alerts::message::Notice;
 use trading_telemetry::alerts::outbox::{Opened as Outboxed, Outbox};
 use trading_telemetry::clock::SystemClock;
@@ -304,6 +305,17 @@ async fn a_critical_alert_outlasts_a_proxy_that_answers_bad_request() {
     delivery.submit(direct(Critical, "Kill Switch Activated"));
     let accepted = slack.fake.wait_for_accepted(1).await;
     assert!(accepted[0].body.contains("*Kill Switch Activated*"), "in its full form: {}", accepted[0].body);
+}
+
+#[tokio::test]
+async fn a_long_message_that_telegram_has_taken_is_not_sent_again() {
+    let server = FakeTelegram::start();
+    let channel = telegram_at(&server.fake.base_url(), telegram::TOKEN, telegram::CHAT);
+    for message in ["x".repeat(5000), "🔴".repeat(5000)] {
+        let event = Event { message, ..direct(Critical, "Reconciliation") };
+        assert_eq!(channel.send(&Notice::new(event, Arc::default())).await, Outcome::Accepted);
+    }
+    assert_eq!(server.problems(), Vec::<String>::new());
 }
 
 #[tokio::test]

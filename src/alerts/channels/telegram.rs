@@ -5,7 +5,8 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use secrecy::{ExposeSecret as _, SecretString};
-use serde::Deserialize;
+use serde::de::{IgnoredAny, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer as _};
 
 use super::http::{Answer, Endpoint, HttpSettings};
 use super::{Channel, ChannelError, Failure, Outcome, Sending};
@@ -122,12 +123,43 @@ impl Channel for Telegram {
     }
 }
 
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
+#[derive(Debug, Default)]
 struct Reply {
     ok: bool,
     description: String,
     parameters: Parameters,
+}
+
+impl Reply {
+    /// What `body` says, as far as it was read: Telegram repeats the message behind its verdict, escaped, so that the end
+    /// of a long one is out of reach.
+    fn read(body: &[u8]) -> Self {
+        let mut reply = Self::default();
+        match serde_json::Deserializer::from_slice(body).deserialize_map(&mut reply) {
+            Err(error) if !error.is_eof() => Self::default(),
+            _ => reply,
+        }
+    }
+}
+
+impl<'de> Visitor<'de> for &mut Reply {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an answer of Telegram")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        while let Some(key) = map.next_key::<String>()? {
+            match key.as_str() {
+                "ok" => self.ok = map.next_value()?,
+                "description" => self.description = map.next_value()?,
+                "parameters" => self.parameters = map.next_value()?,
+                _ => drop(map.next_value::<IgnoredAny>()?),
+            }
+        }
+        Ok(())
+    }
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -167,7 +199,7 @@ const NO_TEXT: [&str; 7] = [
 ];
 
 fn classify(answer: &Answer) -> Class {
-    let reply: Reply = serde_json::from_slice(&answer.body).unwrap_or_default();
+    let reply = Reply::read(&answer.body);
     let status = answer.status;
     let outcome = match status {
         200 if reply.ok => Outcome::Accepted,
@@ -241,6 +273,18 @@ mod tests {
         }
         let moved = r#"{"ok":false,"error_code":400,"description":"Bad Request: group chat was upgraded to a supergroup chat","parameters":{"migrate_to_chat_id":-1001234567890}}"#;
         assert_eq!(class(400, moved), Class::Moved(-1_001_234_567_890));
+    }
+
+    #[test]
+    fn an_answer_that_is_longer_than_what_is_read_of_it_is_understood() {
+        let whole = r#"{"ok":true,"result":{"message_id":1,"text":"\ud83d\udd34 CRITICAL","entities":[]}}"#;
+        let verdict = r#"{"ok":true"#.len();
+        for length in verdict..=whole.len() {
+            assert_eq!(outcome(200, &whole[..length]), Outcome::Accepted, "{}", &whole[..length]);
+        }
+        for other in [&whole[..verdict - 1], r#"{"ok":true,<html>"#, r#"["ok",true]"#] {
+            assert!(matches!(outcome(200, other), Outcome::TryAgain(_)), "{other}");
+        }
     }
 
     #[test]
