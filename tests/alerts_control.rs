@@ -70,6 +70,10 @@ fn obey(telemetry: &Telemetry) {
                 telemetry.alerts().send(DirectAlert { channels: Some(vec!["slak".into()]), ..alert });
             }
             "slack" => telemetry.alerts().configure_slack(rest.to_owned()),
+            "telegram" => {
+                let (bot_token, chat_id) = rest.split_once(' ').unwrap();
+                telemetry.alerts().configure_telegram(bot_token, chat_id);
+            }
             "silence" => {
                 let until = jiff::Timestamp::now() + Duration::from_hours(1);
                 let silence = Silence::new(rest, Some("psi"), &[], until, None).unwrap();
@@ -294,6 +298,27 @@ fn a_channel_can_be_tested_and_configured_while_the_service_runs() {
     let log = running.finish().log;
     let tested = events(&log, "alert_channel_tested");
     assert!(tested.iter().all(|line| line["logger"] == "audit") && tested.len() >= 8, "{tested:?}");
+}
+
+#[test]
+fn a_channel_that_cannot_be_set_up_keeps_no_other_from_being_set_up_later() {
+    let service = service(|| {
+        obedient();
+    });
+    let (slack, telegram) = (FakeSlack::start(), FakeTelegram::start());
+    let service = with_telegram(with_slack(service, &slack), &telegram)
+        .variable("TELEGRAM_BOT_TOKEN", "")
+        .variable("TELEGRAM_CHAT_ID", "");
+    let mut running = service.start(&[]);
+    running.tell("slack hooks.slack.com/services/T0/B0/secret");
+    running.tell(&format!("telegram {} {}", telegram::TOKEN, telegram::CHAT));
+    running.tell("test telegram");
+    eventually("the test", || running.output().contains("telegram: ").then_some(()));
+    assert!(running.output().contains("telegram: Ok(())"), "{}", running.output());
+    running.tell("critical First");
+    assert!(headline(&seen(&slack, 1)[0]).ends_with("First"), "as before");
+    let log = running.finish().log;
+    assert_eq!(events(&log, "alert_channel_not_configured").len(), 1);
 }
 
 struct Listener;

@@ -399,21 +399,19 @@ impl Engine {
                 self.silence();
                 let _ = reply.send(ended.is_some());
             }
-            Command::Slack(webhook) => {
-                self.channels.set_slack(webhook);
-                self.rebuild();
-            }
-            Command::Telegram(token, chat) => {
-                self.channels.set_telegram(token, chat);
-                self.rebuild();
-            }
+            Command::Slack(webhook) => self.set_up(|channels| channels.set_slack(webhook)),
+            Command::Telegram(token, chat) => self.set_up(|channels| channels.set_telegram(token, chat)),
             Command::Shutdown(..) => {}
         }
     }
 
-    fn rebuild(&mut self) {
-        match self.channels.build(&self.http, &self.clock) {
+    /// Goes on with the settings of the channels as `change` makes them; where they cannot work, with those of before.
+    fn set_up(&mut self, change: impl FnOnce(&mut ChannelSettings)) {
+        let mut settings = self.channels.clone();
+        change(&mut settings);
+        match settings.build(&self.http, &self.clock) {
             Ok(channels) => {
+                self.channels = settings;
                 self.core.resume(&channels, &self.routes, &self.origin);
                 let known: Vec<_> = self.delivery.queues().into_iter().map(|(name, _)| name).collect();
                 let names: Vec<_> = channels.iter().map(|channel| channel.name()).collect();
