@@ -32,6 +32,7 @@ use telegram::FakeTelegram;
 use trading_telemetry::alerts::direct::DirectAlert;
 use trading_telemetry::alerts::event::{AlertSeverity, MetadataValue};
 use trading_telemetry::alerts::silence::Silence;
+use trading_telemetry::health::Down;
 use trading_telemetry::{Telemetry, init_telemetry};
 
 const NO_METADATA: [(&str, MetadataValue); 0] = [];
@@ -319,6 +320,35 @@ fn a_channel_that_cannot_be_set_up_keeps_no_other_from_being_set_up_later() {
     assert!(headline(&seen(&slack, 1)[0]).ends_with("First"), "as before");
     let log = running.finish().log;
     assert_eq!(events(&log, "alert_channel_not_configured").len(), 1);
+}
+
+#[test]
+fn what_is_set_up_or_silenced_holds_for_what_the_service_does_next() {
+    let service = service(|| {
+        let telemetry = init_telemetry().unwrap();
+        let alerts = telemetry.alerts();
+        alerts.configure_slack(told());
+        alerts.send_alert(AlertSeverity::Critical, "First", "", NO_METADATA);
+        let end = jiff::Timestamp::now() + Duration::from_hours(1);
+        for component in ["broker", "feed"] {
+            alerts.silence(Silence::new(component, Some(component), &[], end, None).unwrap()).unwrap();
+            telemetry.health().report(component, Down("moved to another rack"));
+        }
+        until_told();
+        telemetry.shutdown().unwrap();
+    });
+    let slack = FakeSlack::start();
+    let service = with_slack(service, &slack).variable("SLACK_WEBHOOK_URL", "");
+    let mut running = service.start(&[]);
+    running.tell(&slack.webhook_url());
+    seen(&slack, 1);
+    eventually("both losses in the log", || {
+        let told = service.log();
+        let losses = events(&told, "alert").into_iter().filter(|line| line["title"] != "First").count();
+        (losses == 2).then_some(())
+    });
+    nothing_but(&slack, &["\u{26a0}\u{fe0f} CRITICAL: First"]);
+    running.finish();
 }
 
 struct Listener;

@@ -102,10 +102,10 @@ impl Prepared {
             let (waited, alerts) = stored_alerts(&opened).unzip();
             let late = core.evaluator.restore_waiting(alerts, moment);
             runtime.block_on(async move {
-                let (mut engine, commands) = Engine::new(self, core, outbox, &opened);
+                let mut engine = Engine::new(self, core, outbox, &opened);
                 engine.take_up(late, waited);
                 let _ = open.send(());
-                engine.run(commands, ended).await;
+                engine.run(ended).await;
             });
             // A collection that hangs on a blocking thread must not hold this one.
             runtime.shutdown_background();
@@ -160,6 +160,9 @@ struct Engine {
     audit_loss: AuditLoss,
     /// Channels that alerts named and nobody knows.
     unknown_channels: ToldOf,
+    commands: Commands,
+    /// A shutdown that was asked for.
+    ending: Option<(Duration, mpsc::Sender<Drained>)>,
     heart: Option<Heart>,
     interval: Duration,
     durations: Vec<(&'static str, Distribution)>,
@@ -169,7 +172,7 @@ struct Engine {
 }
 
 impl Engine {
-    fn new(prepared: Prepared, mut core: Core, outbox: Outbox, opened: &Opened) -> (Self, Commands) {
+    fn new(prepared: Prepared, mut core: Core, outbox: Outbox, opened: &Opened) -> Self {
         let Prepared { config, heart, clock, shared, commands, audit_lost, durations, .. } = prepared;
         // They could be built a moment ago.
         let channels = config.channels.build(&config.http, &clock).unwrap_or_default();
@@ -189,6 +192,8 @@ impl Engine {
             silences: SilenceSources::new(config.silences_file, rule_names(&config.policy)),
             audit_loss: AuditLoss::new(audit_lost),
             unknown_channels: ToldOf::default(),
+            commands,
+            ending: None,
             heart,
             interval: config.interval,
             durations,
@@ -199,15 +204,19 @@ impl Engine {
         engine.silences.reread();
         engine.silence();
         engine.show();
-        (engine, commands)
+        engine
     }
 
-    async fn run(mut self, mut commands: Commands, ended: Vec<Event>) {
+    async fn run(mut self, ended: Vec<Event>) {
         self.record(ended);
         let mut next = tokio::time::Instant::now();
         let mut foreign: Option<JoinHandle<Option<ResourceMetrics>>> = None;
         let shared = Arc::clone(&self.shared);
         loop {
+            if let Some((deadline, reply)) = self.ending.take() {
+                let _ = reply.send(self.shut_down(deadline).await);
+                return;
+            }
             let until = self.core.evaluator.next_deadline().map_or(next, |due| {
                 let wait = due.saturating_sub(self.clock.monotonic());
                 next.min(tokio::time::Instant::now() + wait)
@@ -219,12 +228,8 @@ impl Engine {
                     // Whoever sends without a pause must not keep the channels from sending.
                     tokio::task::yield_now().await;
                 }
-                command = commands.recv() => match command {
-                    Some(Command::Shutdown(deadline, reply)) => {
-                        let _ = reply.send(self.shut_down(deadline).await);
-                        return;
-                    }
-                    Some(command) => self.obey(command),
+                command = self.commands.recv() => match command {
+                    Some(command) => self.obey(command, &[]),
                     None => return,
                 },
                 collected = finished(&mut foreign), if foreign.is_some() => {
@@ -264,13 +269,17 @@ impl Engine {
 
     /// Something has changed that cannot wait for the next evaluation.
     fn woken(&mut self) {
+        self.obey_waiting(&[]);
         let events = self.core.evaluate_latched(|| self.shared.inbox.take());
+        self.obey_waiting(&events);
         self.record(events);
     }
 
     fn evaluate(&mut self, foreign: Option<&ResourceMetrics>) {
         self.look_after_silences();
+        self.obey_waiting(&[]);
         let mut events = self.core.evaluate(|| self.shared.inbox.take(), foreign);
+        self.obey_waiting(&events);
         events.extend(self.core.direct(self.audit_loss.alert()));
         self.record(events);
         self.show();
@@ -376,7 +385,17 @@ impl Engine {
         self.shared.view.channels(stats, self.delivery.queues());
     }
 
-    fn obey(&mut self, command: Command) {
+    /// Obeys what waits. A service that silences or sets up a channel, and then changes a value or sends an alert, means
+    /// them in this order: it is called before these are read and, with what they came to, before that is told.
+    fn obey_waiting(&mut self, about_to_tell: &[Event]) {
+        while self.ending.is_none()
+            && let Ok(command) = self.commands.try_recv()
+        {
+            self.obey(command, about_to_tell);
+        }
+    }
+
+    fn obey(&mut self, command: Command, about_to_tell: &[Event]) {
         match command {
             Command::Test(channel, mut reply) => {
                 // The channel may take its time; the engine may not. Whoever asked may have waited long enough.
@@ -399,14 +418,16 @@ impl Engine {
                 self.silence();
                 let _ = reply.send(ended.is_some());
             }
-            Command::Slack(webhook) => self.set_up(|channels| channels.set_slack(webhook)),
-            Command::Telegram(token, chat) => self.set_up(|channels| channels.set_telegram(token, chat)),
-            Command::Shutdown(..) => {}
+            Command::Slack(webhook) => self.set_up(about_to_tell, |channels| channels.set_slack(webhook)),
+            Command::Telegram(token, chat) => {
+                self.set_up(about_to_tell, |channels| channels.set_telegram(token, chat));
+            }
+            Command::Shutdown(deadline, reply) => self.ending = Some((deadline, reply)),
         }
     }
 
     /// Goes on with the settings of the channels as `change` makes them; where they cannot work, with those of before.
-    fn set_up(&mut self, change: impl FnOnce(&mut ChannelSettings)) {
+    fn set_up(&mut self, about_to_tell: &[Event], change: impl FnOnce(&mut ChannelSettings)) {
         let mut settings = self.channels.clone();
         change(&mut settings);
         match settings.build(&self.http, &self.clock) {
@@ -416,7 +437,10 @@ impl Engine {
                 let known: Vec<_> = self.delivery.queues().into_iter().map(|(name, _)| name).collect();
                 let names: Vec<_> = channels.iter().map(|channel| channel.name()).collect();
                 self.delivery.replace_channels(channels);
-                names.iter().filter(|name| !known.contains(name)).for_each(|name| self.catch_up(name));
+                names
+                    .iter()
+                    .filter(|name| !known.contains(name))
+                    .for_each(|name| self.catch_up(name, about_to_tell));
                 self.show();
             }
             Err(error) => tracing::error!(
@@ -429,10 +453,14 @@ impl Engine {
     }
 
     /// Tells a channel that comes into use what is open: else all it heard of it would be the end.
-    fn catch_up(&mut self, channel: &str) {
+    fn catch_up(&mut self, channel: &str, about_to_tell: &[Event]) {
         let moment = self.core.moment();
         let mut open = self.core.evaluator.restated(moment);
-        open.retain(|event| !event.silenced && self.routes.lead_to(channel, event));
+        let is_about_to_be_told =
+            |open: &Event| about_to_tell.iter().any(|event| event.incident == open.incident);
+        open.retain(|event| {
+            !event.silenced && !is_about_to_be_told(event) && self.routes.lead_to(channel, event)
+        });
         for event in &mut open {
             event.channels = Some(vec![channel.to_owned()]);
         }
