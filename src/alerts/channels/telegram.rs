@@ -72,10 +72,15 @@ impl Telegram {
         self
     }
 
-    /// One message a second in a chat, and 20 a minute in a group, whose id is negative.
+    /// One message a second in a chat, and 20 a minute in a group.
     fn pace_of(chat_id: &str) -> Pace {
         let pace = Pace::new(3, Duration::from_secs(1));
-        if chat_id.starts_with(['-', '@']) { pace.and(20, Duration::from_secs(3)) } else { pace }
+        if Self::is_group(chat_id) { pace.and(20, Duration::from_secs(3)) } else { pace }
+    }
+
+    /// Whether many read the chat: its id is negative, or it has a public name.
+    pub(in crate::alerts) fn is_group(chat_id: &str) -> bool {
+        chat_id.trim_start().starts_with(['-', '@'])
     }
 
     fn chat_id(&self) -> String {

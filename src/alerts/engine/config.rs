@@ -190,7 +190,7 @@ impl ChannelSettings {
                     if let (Some(token), Some(chat)) = (&telegram.bot_token, &telegram.chat_id) {
                         let chat = chat.expose_secret();
                         let mut pace = Pace::new(telegram.burst, every(telegram.pace_per_second));
-                        if chat.trim_start().starts_with('-') {
+                        if Telegram::is_group(chat) {
                             let per_second = telegram.group_pace_per_minute / 60.0;
                             pace = pace.and(telegram.burst, every(per_second));
                         }
@@ -243,6 +243,18 @@ fn every(per_second: f64) -> Duration {
 mod tests {
     use super::*;
     use crate::alerts::engine::components::ComponentFacts;
+
+    #[test]
+    fn a_group_keeps_to_its_pace_by_its_id_and_by_its_name() {
+        let pace = |chat: &str| {
+            let mut settings = ChannelSettings { settings: AlertSettings::default() };
+            settings.set_telegram("12345678:AA".into(), chat.into());
+            let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+            settings.build(&HttpSettings::default(), &clock).unwrap().pop().unwrap().pace()
+        };
+        assert_eq!(pace("-1001234567890"), pace("@desk_alerts"));
+        assert_ne!(pace("4711"), pace("@desk_alerts"));
+    }
 
     #[test]
     fn a_request_may_take_as_long_as_its_setting_says() {
