@@ -169,6 +169,7 @@ mistakes! {
     mistake_name_of_two_lines: format!("rules:\n  \"a\\nb\": {{{}}}\n", "metric: trading_ml_psi_drift, when: above, warning: 1");
     mistake_metric_type: "metrics:\n  mine: {type: gague}\n";
     mistake_endless_reminder: gauge("warning: 5\nrepeat: {warning: 0s}");
+    mistake_no_time_to_wait_for_data: gauge("warning: 5\nmissing: {then: alert, after: 0s}");
 }
 
 #[test]

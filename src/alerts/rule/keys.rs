@@ -221,7 +221,11 @@ fn patience(node: &Node) -> Checked<Patience> {
     {
         return Ok(Patience::Intervals(count));
     }
-    duration(node, "`after`").map(Patience::For)
+    let after = duration(node, "`after`")?;
+    if after.is_zero() {
+        return Err(node.place.error("with no time to wait all data is missing: write `after: 60s`"));
+    }
+    Ok(Patience::For(after))
 }
 
 fn severity(node: Node) -> Checked<AlertSeverity> {
