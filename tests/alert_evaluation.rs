@@ -175,6 +175,39 @@ fn an_incident_that_is_open_survives_a_restart_without_a_word() {
     assert_eq!(end[0].duration, Duration::from_secs(31), "the time between the processes is part of it");
 }
 
+#[test]
+fn what_a_new_process_has_counted_so_far_ends_no_incident_before_its_window_is_whole() {
+    let rules = own("\
+rules:
+  rejected:
+    metric: trading_orders_total
+    sample: {increase: 60s}
+    when: at least
+    warning: 3
+    critical: 10
+");
+    let none: [(&str, &str); 0] = [];
+    let observe = |evaluator: &mut Evaluator, second: f64, count| {
+        let counted =
+            Sample::new(&none, Measured::Counter(count), Recorded::At(Duration::from_secs_f64(second)));
+        kinds(&sample(evaluator, at(second), "trading_orders_total", &counted))
+    };
+    let mut before = evaluator(&rules);
+    assert_eq!(observe(&mut before, 1.0, 12.0), [(Opened, Critical)]);
+    let stored = before.stored(at(2.0));
+
+    for count in [1.0, 4.0] {
+        let mut after = Evaluator::new(&rules, Tuning::default(), 7, at(10.0), stored.clone()).0;
+        assert_eq!(observe(&mut after, 11.0, count), [], "what the other process saw may be in the window");
+        assert_eq!(observe(&mut after, 70.0, count), []);
+        assert_eq!(state(&after, "rejected"), -1, "blind until then");
+        assert_eq!(observe(&mut after, 71.0, count), [(Resolved, Critical)]);
+    }
+    let mut after = Evaluator::new(&rules, Tuning::default(), 7, at(10.0), stored).0;
+    assert_eq!(observe(&mut after, 11.0, 10.0), [], "it goes on, and is not opened again");
+    assert_eq!(state(&after, "rejected"), 2);
+}
+
 /// Two processes of one service were killed, each with an incident of the same series.
 #[test]
 fn of_two_incidents_on_one_series_the_graver_goes_on_and_both_ends_are_told() {

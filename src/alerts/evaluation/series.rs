@@ -148,7 +148,7 @@ impl Metric {
         let Some(series) = self.series.get_mut(&slot) else { return };
         series.seen_in = pass;
         series.step(&self.rules, &mut told, sample.origin, context, |rule, watching, context| {
-            observation(rule, sample, watching.window.as_mut(), context)
+            observation(rule, sample, watching, context)
         });
     }
 
@@ -468,21 +468,22 @@ fn worse(a: i8, b: i8) -> i8 {
 fn observation(
     rule: &Rule,
     sample: &Sample<'_>,
-    window: Option<&mut Window>,
+    watching: &mut Watching,
     context: &Context<'_>,
 ) -> Observation {
     let now = context.now.monotonic;
+    let reached = watching.known.state.level();
     let at = match sample.recorded {
         Recorded::At(at) => Some(context.timeline.at(at).min(now)),
         Recorded::Unknown => Some(now),
         Recorded::Never | Recorded::Refused => None,
     };
-    let reading = match (at, window) {
+    let reading = match (at, watching.window.as_mut()) {
         (None, _) if sample.recorded == Recorded::Never => Reading::Never,
         (None, _) => Reading::Invalid,
         (Some(at), Some(window)) => {
             window.push(&sample.measured, now);
-            through(window, rule, &sample.measured, at, now)
+            through(window, rule, reached, &sample.measured, at, now)
         }
         (Some(at), None) => match sample.measured {
             Measured::Gauge { last, worst } => Reading::Value { last, worst: worst.unwrap_or(last), at },
@@ -499,13 +500,27 @@ fn observation(
     }
 }
 
-fn through(window: &Window, rule: &Rule, measured: &Measured<'_>, at: Duration, now: Duration) -> Reading {
+fn through(
+    window: &Window,
+    rule: &Rule,
+    reached: Option<AlertSeverity>,
+    measured: &Measured<'_>,
+    at: Duration,
+    now: Duration,
+) -> Reading {
     let bounds = if let Measured::Histogram { bounds, .. } = measured { *bounds } else { &[] };
-    // What has not been watched for a whole window is too small for a reason of its own.
-    if !rule.comparison.is_upward() && !window.is_full(now) {
+    let value = window.value(bounds);
+    // What has not been watched for a whole window is too small for a reason of its own: it opens nothing that is about
+    // small values, and ends nothing that an earlier process saw grow.
+    let falls_short = |value| {
+        let level = reached.and_then(|severity| rule.level(severity));
+        rule.sampling.is_of_a_sum() && level.is_some_and(|level| !rule.comparison.holds(value, level.level))
+    };
+    let is_too_small = !rule.comparison.is_upward() || value.is_some_and(falls_short);
+    if is_too_small && !window.is_full(now) {
         return Reading::Never;
     }
-    window.value(bounds).map_or(Reading::Absent, |value| Reading::Value { last: value, worst: value, at })
+    value.map_or(Reading::Absent, |value| Reading::Value { last: value, worst: value, at })
 }
 
 fn is_overflow(labels: &dyn LabelSet) -> bool {

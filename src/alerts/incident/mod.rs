@@ -193,6 +193,11 @@ impl State {
         self.incident.as_ref().and_then(|incident| incident.severity)
     }
 
+    /// The highest level that the value has reached and not left, whatever else there is to tell.
+    pub(crate) fn level(&self) -> Option<AlertSeverity> {
+        self.levels.severity()
+    }
+
     /// Whether nobody can tell the state of the condition.
     pub fn is_blind(&self) -> bool {
         !self.seen || self.missing.is_some() || self.invalid_since.is_some() || self.absent_since.is_some()

@@ -28,4 +28,9 @@ impl Sampling {
             }
         }
     }
+
+    /// Whether it grows with the time that it looks back over: of a part of its window it is too small.
+    pub(crate) fn is_of_a_sum(self) -> bool {
+        matches!(self, Self::Increase(_) | Self::Rate(_))
+    }
 }
