@@ -138,6 +138,8 @@ mistakes! {
     mistake_unknown_label: rule("metric: trading_component_up\nlabels: ['componet=\"redis\"']\nwhen: below\nwarning: 1");
     mistake_bad_matcher: rule("metric: trading_component_up\nlabels: [component]\nwhen: below\nwarning: 1");
     mistake_bad_regex: rule("metric: trading_component_up\nlabels: ['component=~\"(redis\"']\nwhen: below\nwarning: 1");
+    mistake_regex_of_two_halves: rule("metric: trading_component_up\nlabels: ['component=~\"redis)|(database\"']\nwhen: below\nwarning: 1");
+    mistake_a_file_that_holds_itself: "rules: &rules\n  mine: *rules\n";
     mistake_bad_duration: gauge("warning: {level: 5, for: 5 minutes}");
     mistake_duration_without_a_unit: gauge("warning: {level: 5, for: 5}");
     mistake_no_metric: rule("when: above\nwarning: 5");

@@ -52,7 +52,9 @@ impl Matcher {
         let regex = match operator {
             Operator::Equal | Operator::NotEqual => None,
             Operator::Matches | Operator::DoesNotMatch => {
-                Some(Regex::new(&format!("^(?s:{value})$")).map_err(|error| {
+                // By itself first: the anchors must not close a group that it leaves open.
+                let anchored = Regex::new(value).and_then(|_| Regex::new(&format!("^(?s:{value})$")));
+                Some(anchored.map_err(|error| {
                     let cause = error.to_string();
                     let cause = cause.lines().last().unwrap_or_default().trim().trim_start_matches("error: ");
                     place.error(format!("bad regular expression `{value}`: {cause}"))

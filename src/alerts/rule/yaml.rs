@@ -224,6 +224,9 @@ fn yaml_message(error: &Error) -> String {
         | Error::AliasReplayStackDepthExceeded { .. } => {
             "the file repeats itself too often by aliases (`*name`): write out what is meant".to_owned()
         }
+        Error::RecursiveReferencesRequireWeakTypes { .. } => {
+            "this alias (`*name`) stands inside of what it repeats: write out what is meant".to_owned()
+        }
         Error::NonFiniteFloat { value, .. } => {
             format!("`{}` is not finite: write a number such as `0.5`", beginning(value))
         }
