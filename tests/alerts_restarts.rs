@@ -58,6 +58,7 @@ fn obey(telemetry: &Telemetry) {
                 let alerts = telemetry.alerts();
                 alerts.send_alert(AlertSeverity::Critical, "Kill Switch Activated", rest, none);
             }
+            "slack" => telemetry.alerts().configure_slack(rest.to_owned()),
             "trip" => telemetry.audit().kill_switch_on("VIX is no number", [("vix", f64::NAN.into())]),
             "still" => telemetry.metrics().risk().kill_switch(true),
             "" => return,
@@ -112,6 +113,30 @@ fn a_silence_of_a_call_outlives_a_kill_and_its_end_does_too() {
     let running = service.start(&[]);
     until_in_force(&service, &json!([]));
     nothing_but(&slack, &[&headline]);
+    running.finish();
+}
+
+#[test]
+fn a_channel_that_each_process_sets_up_itself_is_not_told_again_what_is_open() {
+    let service = service(|| {
+        obedient();
+    });
+    let slack = FakeSlack::start();
+    let service = with_slack(service, &slack).variable("SLACK_WEBHOOK_URL", "");
+    let set_up = format!("slack {}", slack.webhook_url());
+    let mut running = service.start(&[]);
+    running.tell(&set_up);
+    running.tell("psi 0.15");
+    seen(&slack, 1);
+    sleep(COMMITTED);
+    running.kill();
+
+    let mut running = service.start(&[]);
+    running.tell(&set_up);
+    nothing_but(&slack, &["\u{26a0}\u{fe0f} WARNING: Model Drift"]);
+    running.tell("psi 0.01");
+    seen(&slack, 2);
+    nothing_but(&slack, &["\u{26a0}\u{fe0f} WARNING: Model Drift", "✅ RESOLVED: Model Drift"]);
     running.finish();
 }
 

@@ -150,8 +150,12 @@ impl Lane {
     /// Whether this channel gets `event`: by its route, or because it has told of the incident or is about to.
     pub(super) fn wants(&self, event: &Event) -> bool {
         self.settings.routes.lead_to(self.channel, event)
-            || (event.kind.is_of_incident()
-                && (self.is_known(event) || self.queue.iter().any(|waiting| waiting.is_continued_by(event))))
+            || (event.kind.is_of_incident() && self.tells_of(event))
+    }
+
+    /// Whether people know of the incident of `event`, or will by what waits.
+    pub(super) fn tells_of(&self, event: &Event) -> bool {
+        self.is_known(event) || self.queue.iter().any(|waiting| waiting.is_continued_by(event))
     }
 
     /// Whether people know of the incident of `event`, or will once the message in flight has arrived.

@@ -181,6 +181,11 @@ impl Delivery {
         async move { inner.test(&channel).await }
     }
 
+    /// Whether people know of the incident of `event` from `channel`, or will by what waits for it.
+    pub(super) fn tells_of(&self, channel: &str, event: &Event) -> bool {
+        self.inner.station(channel).is_some_and(|station| station.lane().tells_of(event))
+    }
+
     /// The counters of each channel, the log first.
     pub fn stats(&self) -> Vec<Arc<ChannelStats>> {
         let stations = self.inner.stations();

@@ -452,15 +452,16 @@ impl Engine {
         }
     }
 
-    /// Tells a channel that comes into use what is open: else all it heard of it would be the end.
+    /// Tells a channel that comes into use what is open and new to it: else all it heard of it would be the end.
     fn catch_up(&mut self, channel: &str, about_to_tell: &[Event]) {
         let moment = self.core.moment();
         let mut open = self.core.evaluator.restated(moment);
-        let is_about_to_be_told =
-            |open: &Event| about_to_tell.iter().any(|event| event.incident == open.incident);
-        open.retain(|event| {
-            !event.silenced && !is_about_to_be_told(event) && self.routes.lead_to(channel, event)
-        });
+        let is_told = |open: &Event| {
+            about_to_tell.iter().any(|event| event.incident == open.incident)
+                // By the process before this one.
+                || self.delivery.tells_of(channel, open)
+        };
+        open.retain(|event| !event.silenced && !is_told(event) && self.routes.lead_to(channel, event));
         for event in &mut open {
             event.channels = Some(vec![channel.to_owned()]);
         }
