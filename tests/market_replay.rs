@@ -52,6 +52,13 @@ fn an_unknown_argument_is_a_clear_error() {
 }
 
 #[test]
+fn a_date_after_the_data_is_a_clear_error() {
+    let (code, out, err) = output(&["--from", "2050-01-01", "--pace-ms", "0", "--once"]);
+    assert_eq!((code, out.as_str()), (Some(1), ""));
+    assert_eq!(err, "error: --from 2050-01-01 is after the last day of the data, 2009-06-30\n");
+}
+
+#[test]
 fn help_names_every_option() {
     let (code, out, _) = output(&["--help"]);
     assert_eq!(code, Some(0));
@@ -151,17 +158,32 @@ fn the_drawdown_of_autumn_2008_is_told_as_one_story() {
     assert_eq!(slack.problems(), Vec::<String>::new());
 }
 
+/// Starts it, waits for a line that begins so, sends a Ctrl-C, and returns the lines that follow.
 #[cfg(unix)]
-#[test]
-fn ctrl_c_ends_it_with_the_report() {
-    let (mut command, _folder) = replay(&["--pace-ms", "60000"]);
+fn interrupted(arguments: &[&str], at: &str) -> Vec<String> {
+    let (mut command, _folder) = replay(arguments);
     let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
-    lines.find(|line| line.starts_with("2007-07-02  equity")).expect("the first day");
+    assert!(lines.any(|line| line.starts_with(at)), "no line begins with {at}");
     let interrupt = Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
     assert!(interrupt.success());
     let rest: Vec<String> = lines.collect();
     assert_eq!(child.wait().unwrap().code(), Some(0));
+    rest
+}
+
+#[cfg(unix)]
+#[test]
+fn ctrl_c_ends_it_with_the_report() {
+    let rest = interrupted(&["--pace-ms", "60000"], "2007-07-02  equity");
     assert_eq!(rest.first().map(String::as_str), Some("stopping"));
     assert!(rest.len() > 1, "the report is missing: {rest:?}");
+}
+
+#[cfg(unix)]
+#[test]
+fn ctrl_c_ends_it_while_it_hurries_to_a_date() {
+    let rest = interrupted(&["--from", "2009-06-30"], "Ctrl-C ends it");
+    assert!(rest.iter().any(|line| line == "stopping"), "{rest:?}");
+    assert!(!rest.iter().any(|line| line.starts_with("2009-06-30  equity")), "it went on: {rest:?}");
 }

@@ -67,6 +67,7 @@ fn main() -> ExitCode {
 
 fn run(arguments: &Arguments, screen: &mut Screen) -> Result<(), Box<dyn Error>> {
     let days = bars::parse(BARS)?;
+    check_from(arguments, &days)?;
     let recorder = Recorder::start(arguments.pace)?;
     let (sender, words) = channel();
     stop_on_signal(sender.clone())?;
@@ -78,6 +79,16 @@ fn run(arguments: &Arguments, screen: &mut Screen) -> Result<(), Box<dyn Error>>
     replay(&days, arguments, &recorder, &words, screen);
     screen.line(&recorder.shutdown()?);
     Ok(())
+}
+
+/// A replay that hurries to a day that never comes would show nothing.
+fn check_from(arguments: &Arguments, days: &[Day]) -> Result<(), String> {
+    match (arguments.from, days.last()) {
+        (Some(from), Some(last)) if from > last.date => {
+            Err(format!("--from {from} is after the last day of the data, {}", last.date))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn introduction(days: &[Day], arguments: &Arguments, recorder: &Recorder) -> String {
@@ -143,6 +154,9 @@ fn pass(
         }
         let report = desk.live_through(day);
         if arguments.from.is_some_and(|from| day.date < from) {
+            if stopped_in_a_hurry(words, arguments) {
+                return End::Stopped;
+            }
             continue;
         }
         screen.day(&report);
@@ -168,6 +182,11 @@ fn stopped(words: &Receiver<Word>, arguments: &Arguments) -> bool {
         Some(pace) => words.recv_timeout(pace) != Err(RecvTimeoutError::Timeout),
         None => words.recv() != Ok(Word::GoOn),
     }
+}
+
+/// Says whether the days that are hurried through shall end. With `--step` the words are for the days after them.
+fn stopped_in_a_hurry(words: &Receiver<Word>, arguments: &Arguments) -> bool {
+    arguments.pace.is_some() && words.try_recv().is_ok()
 }
 
 /// Goes on with each line of standard input, and stops with its end.
