@@ -368,10 +368,26 @@ fn yaml_that_cannot_be_read_shows_its_line_without_its_values() {
     assert!(!error.to_string().contains("hunter2"), "{error}");
     let error = refused("database:\n  password: [hunter2\nmonitoring: {prometheus_port: 8001}\n", &[]);
     assert!(error.is_invalid_yaml() && !error.to_string().contains("hunter2"), "{error}");
-    let error = refused("- a\n- b\n", &[]);
-    assert!(error.is_invalid_yaml() && error.to_string().contains("a mapping of sections"), "{error}");
+}
+
+#[test]
+fn a_file_that_is_no_mapping_or_more_than_one_document_says_where_and_what_to_write() {
+    let error = refused("# what our desk needs\n---\n- a\n- b\n", &[]);
+    assert!(error.is_invalid_yaml());
+    insta::assert_snapshot!(error, @r"
+    config/settings.yaml:3:1: a settings file is a mapping of sections
+      3 | - •
+        | ^
+      write for example `monitoring: {prometheus_port: 8001}`
+    ");
     let error = refused("monitoring: {prometheus_port: 8001}\n---\nmetrics: {}\n", &[]);
-    assert!(error.is_invalid_yaml(), "{error}");
+    assert!(error.is_invalid_yaml());
+    insta::assert_snapshot!(error, @r"
+    config/settings.yaml:3:1: a settings file is one YAML document, and here a second begins
+      3 | metrics: {}
+        | ^
+      remove the line `---` before it
+    ");
 }
 
 #[test]

@@ -63,24 +63,32 @@ fn second_in(node: &Node) -> Option<&Pair> {
 }
 
 fn refused(file: &Arc<FileText>, error: &YamlError) -> Problem {
-    let place = error.location().map(|location| place(file, location));
+    let place = error.location().map_or_else(|| start(file), |location| place(file, location));
     match error.without_snippet() {
         YamlError::Message { msg, .. } if msg.contains(NO_MAPPING) => Problem::new(
             Kind::InvalidYaml,
-            place.as_ref(),
+            Some(&place),
             false,
             NO_MAPPING,
             "write for example `monitoring: {prometheus_port: 8001}`",
         ),
-        YamlError::ExternalMessage { msg, .. } => invalid(place.as_ref(), msg),
+        // Saphyr's own words tell a programmer which function to call.
+        YamlError::MultipleDocuments { .. } => Problem::new(
+            Kind::InvalidYaml,
+            Some(&place),
+            false,
+            "a settings file is one YAML document, and here a second begins",
+            "remove the line `---` before it",
+        ),
+        YamlError::ExternalMessage { msg, .. } => invalid(&place, msg),
         other if is_too_much(other) => Problem::new(
             Kind::InvalidYaml,
-            place.as_ref(),
+            Some(&place),
             false,
             format_args!("this is more than a settings file may hold: {}", message(other)),
             "write less; an alias (`*name`) counts as all that it repeats",
         ),
-        other => invalid(place.as_ref(), &message(other)),
+        other => invalid(&place, &message(other)),
     }
 }
 
@@ -103,14 +111,21 @@ fn message(error: &YamlError) -> String {
     text.split(" at line ").next().unwrap_or_default().to_owned()
 }
 
-fn invalid(place: Option<&Place>, message: &str) -> Problem {
+fn invalid(place: &Place, message: &str) -> Problem {
     Problem::new(
         Kind::InvalidYaml,
-        place,
+        Some(place),
         false,
         format_args!("this is not valid YAML: {message}"),
         "check the indentation, colons and quotes here and in the line above",
     )
+}
+
+/// Where the content begins, for what Saphyr gives no place: behind comments and the mark of a document.
+fn start(file: &Arc<FileText>) -> Place {
+    let says_something = |line: &str| !(line.trim().is_empty() || line.starts_with('#') || line == "---");
+    let line = file.text.lines().position(says_something).unwrap_or_default();
+    Place::File { file: Arc::clone(file), line: line + 1, column: 1, length: 1 }
 }
 
 fn place(file: &Arc<FileText>, at: Location) -> Place {
