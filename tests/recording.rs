@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use trading_telemetry::metrics::catalog::Group;
+use trading_telemetry::opentelemetry::KeyValue;
 use trading_telemetry::testing::TestTelemetry;
 use trading_telemetry::{OrderStatus, OrderType, PortfolioSnapshot, RiskResult, Side};
 
@@ -234,4 +235,37 @@ fn a_counter_of_the_services_own_never_goes_down() {
     let scrape = telemetry.scrape();
     assert_eq!(value(&scrape, "fees_paid_total"), Some(2.5));
     assert_eq!(value(&scrape, "trading_telemetry_refused_values_total{instrument=\"fees.paid\"}"), Some(2.0));
+}
+
+#[test]
+fn what_a_callback_reports_is_refused_and_counted_too() {
+    let telemetry = TestTelemetry::new();
+    let meter = telemetry.meter("fees");
+    let open = KeyValue::new("state", "open");
+    let state = open.clone();
+    meter
+        .f64_observable_gauge("margin")
+        .with_callback(move |observer| {
+            observer.observe(f64::NAN, &[]);
+            observer.observe(0.25, std::slice::from_ref(&state));
+        })
+        .build();
+    meter.f64_observable_counter("fees.paid").with_callback(|observer| observer.observe(-4.0, &[])).build();
+    meter
+        .f64_observable_up_down_counter("balance")
+        .with_callback(move |observer| {
+            observer.observe(-4.0, std::slice::from_ref(&open));
+            observer.observe(f64::INFINITY, &[]);
+        })
+        .build();
+    telemetry.scrape();
+    let scrape = telemetry.scrape();
+    assert_eq!(value(&scrape, "margin{state=\"open\"}"), Some(0.25));
+    assert_eq!(value(&scrape, "balance{state=\"open\"}"), Some(-4.0));
+    assert_eq!(value(&scrape, "fees_paid_total"), None);
+    assert_eq!((value(&scrape, "margin"), value(&scrape, "balance")), (None, None));
+    for instrument in ["margin", "fees.paid", "balance"] {
+        let refused = format!("trading_telemetry_refused_values_total{{instrument=\"{instrument}\"}}");
+        assert!(value(&scrape, &refused) >= Some(1.0), "{instrument}");
+    }
 }

@@ -30,7 +30,7 @@ use crate::told::{Told, ToldOf};
 pub(crate) use callbacks::CALLBACK_THREAD;
 use callbacks::Callbacks;
 use overflow::Overflow;
-use refusals::{ADDED, FINITE, RISING, Refusals, Refusing};
+use refusals::{ADDED, FINITE, RISING, Refusals, Refusing, TOTAL};
 
 /// The provider behind `telemetry.meter()` and `opentelemetry::global`.
 #[derive(Clone, Debug)]
@@ -87,9 +87,12 @@ struct Guarded {
 
 impl Guarded {
     fn refusing<I>(&self, inner: I, name: String, admitted: RangeInclusive<f64>) -> Arc<Refusing<I>> {
+        Arc::new(Refusing { inner, refusals: self.refusals(name, admitted) })
+    }
+
+    fn refusals(&self, name: String, admitted: RangeInclusive<f64>) -> Arc<Refusals> {
         let refused = self.registry.refusals_of(&name);
-        let refusals = Refusals { instrument: name, admitted, refused, told: Told::default() };
-        Arc::new(Refusing { inner, refusals: Arc::new(refusals) })
+        Arc::new(Refusals { instrument: name, admitted, refused, told: Told::default() })
     }
 }
 
@@ -110,13 +113,27 @@ macro_rules! guarded {
             $instrument::new(self.refusing(inner.build(), builder.name.into_owned(), $admitted))
         })+
     };
-    (observable $($name:ident: $instrument:ty, $value:ty);+ $(;)?) => {
+    (observable whole $($name:ident: $instrument:ty, $value:ty);+ $(;)?) => {
         $(fn $name(&self, builder: AsyncInstrumentBuilder<'_, $instrument, $value>) -> $instrument {
             let mut inner = self.inner.$name(builder.name.clone());
             inner.description = builder.description;
             inner.unit = builder.unit;
             for callback in builder.callbacks {
-                inner.callbacks.push(self.callbacks.add(&builder.name, callback));
+                inner.callbacks.push(self.callbacks.add(&builder.name, callback, |_| true));
+            }
+            inner.build()
+        })+
+    };
+    (observable floats $($name:ident: $instrument:ident, $admitted:expr);+ $(;)?) => {
+        $(fn $name(&self, builder: AsyncInstrumentBuilder<'_, $instrument<f64>, f64>) -> $instrument<f64> {
+            let mut inner = self.inner.$name(builder.name.clone());
+            inner.description = builder.description;
+            inner.unit = builder.unit;
+            let refusals = self.refusals(builder.name.clone().into_owned(), $admitted);
+            for callback in builder.callbacks {
+                let refusals = Arc::clone(&refusals);
+                let admits = move |value| refusals.admit(value);
+                inner.callbacks.push(self.callbacks.add(&builder.name, callback, admits));
             }
             inner.build()
         })+
@@ -149,13 +166,15 @@ impl InstrumentProvider for Guarded {
         f64_up_down_counter: UpDownCounter, ADDED;
         f64_gauge: Gauge, FINITE;
     );
-    guarded!(observable
+    guarded!(observable whole
         u64_observable_counter: ObservableCounter<u64>, u64;
-        f64_observable_counter: ObservableCounter<f64>, f64;
         i64_observable_up_down_counter: ObservableUpDownCounter<i64>, i64;
-        f64_observable_up_down_counter: ObservableUpDownCounter<f64>, f64;
         u64_observable_gauge: ObservableGauge<u64>, u64;
         i64_observable_gauge: ObservableGauge<i64>, i64;
-        f64_observable_gauge: ObservableGauge<f64>, f64;
+    );
+    guarded!(observable floats
+        f64_observable_counter: ObservableCounter, TOTAL;
+        f64_observable_up_down_counter: ObservableUpDownCounter, FINITE;
+        f64_observable_gauge: ObservableGauge, FINITE;
     );
 }

@@ -31,15 +31,17 @@ pub(super) struct Callbacks {
 }
 
 impl Callbacks {
-    /// Keeps the callback, and returns the one that gives the SDK what it last reported.
+    /// Keeps the callback, and returns the one that gives the SDK what it last reported and `admits` takes.
     pub(super) fn add<T: Copy + Send + Sync + 'static>(
         &self,
         name: &str,
         callback: Callback<T>,
+        admits: impl Fn(T) -> bool + Send + Sync + 'static,
     ) -> Callback<T> {
         let entry = Arc::new(CallbackEntry {
             name: name.to_owned(),
             callback,
+            admits: Box::new(admits),
             reported: Mutex::default(),
             running: AtomicBool::new(false),
             told: Told::default(),
@@ -132,6 +134,7 @@ trait Entry: Send + Sync {
 struct CallbackEntry<T> {
     name: String,
     callback: Callback<T>,
+    admits: Box<dyn Fn(T) -> bool + Send + Sync>,
     /// What the last run reported; empty after one that failed, so that nothing stale is shown.
     reported: Mutex<Vec<(T, Vec<KeyValue>)>>,
     running: AtomicBool,
@@ -162,7 +165,8 @@ impl<T: Copy + Send + Sync + 'static> Entry for CallbackEntry<T> {
         let buffer = Buffer(Mutex::default());
         let returned =
             std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| (self.callback)(&buffer))).is_ok();
-        let reported = if returned { std::mem::take(&mut *lock(&buffer.0)) } else { Vec::new() };
+        let mut reported = if returned { std::mem::take(&mut *lock(&buffer.0)) } else { Vec::new() };
+        reported.retain(|(value, _)| (self.admits)(*value));
         *lock(&self.reported) = reported;
         self.running.store(false, Ordering::Release);
         if !returned {

@@ -19,6 +19,8 @@ pub(super) const RISING: RangeInclusive<f64> = 0.0..=LARGEST_ADDEND;
 pub(super) const ADDED: RangeInclusive<f64> = -LARGEST_ADDEND..=LARGEST_ADDEND;
 /// What stands by itself.
 pub(super) const FINITE: RangeInclusive<f64> = f64::MIN..=f64::MAX;
+/// A counter's total that a callback reports.
+pub(super) const TOTAL: RangeInclusive<f64> = 0.0..=f64::MAX;
 
 /// What one instrument refuses.
 pub(super) struct Refusals {
@@ -30,7 +32,7 @@ pub(super) struct Refusals {
 
 impl Refusals {
     #[inline]
-    fn admit(&self, value: f64) -> bool {
+    pub(super) fn admit(&self, value: f64) -> bool {
         let admitted = self.admitted.contains(&value);
         if !admitted {
             self.refuse(value);
