@@ -537,6 +537,22 @@ fn a_secret_that_cannot_be_had_names_variable_and_path() {
 }
 
 #[test]
+fn a_secret_that_is_none_says_what_to_write() {
+    let folder = Folder::with("monitoring: {bearer_token_file: token}\n");
+    folder.write("token", "\n");
+    for error in [
+        folder.load(&[]).unwrap_err(),
+        refused("monitoring: {bearer_token: \"\"}\n", &[]),
+        refused("monitoring: {bearer_token: [hunter1, hunter2]}\n", &[]),
+        refused("", &[("SA_MONITORING__BEARER_TOKEN", "hunter1\nhunter2")]),
+    ] {
+        let text = error.to_string();
+        assert!(text.ends_with("write the secret alone, in one line, or take the setting away"), "{text}");
+        assert!(error.is_wrong_value() && !text.contains("hunter"), "{text}");
+    }
+}
+
+#[test]
 fn a_variable_with_a_secret_wins_over_a_file_that_the_settings_name() {
     let folder = Folder::with("monitoring: {bearer_token_file: bearer}");
     folder.write("bearer", "from-file");

@@ -85,7 +85,7 @@ impl<'a> Reader<'a> {
     fn refuse_value(&mut self, key: &Key, instead: &str, secret: bool, mismatch: &Mismatch) {
         let written = self.written(&mismatch.place, key.name);
         let help = match (&mismatch.place, instead) {
-            _ if secret => String::new(),
+            _ if secret => "write the secret alone, in one line, or take the setting away".to_owned(),
             (_, "null" | "{}" | "[]") => String::new(),
             (Place::Variable(given), value) => {
                 // What is named by OpenTelemetry is written under that name, which wins; a list has no brackets there.
