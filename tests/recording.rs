@@ -175,7 +175,7 @@ fn exemplars_lead_from_a_bucket_to_the_order() {
 
 /// Eight threads record while another scrapes: each scrape shows histograms whose buckets, count and sum agree, and
 /// at the end nothing is lost. Ten seconds here; `RECORDING_SECONDS` makes it longer.
-#[expect(clippy::float_cmp, reason = "sums of a whole number are exact far beyond these counts")]
+#[expect(clippy::float_cmp, reason = "sums of whole numbers are exact far beyond these counts")]
 #[test]
 fn concurrent_scrapes_see_no_torn_histogram_and_nothing_is_lost() {
     let seconds = std::env::var("RECORDING_SECONDS").ok().and_then(|text| text.parse().ok()).unwrap_or(10);
@@ -189,10 +189,12 @@ fn concurrent_scrapes_see_no_torn_histogram_and_nothing_is_lost() {
                 let mut recorded = 0_u64;
                 while !stop.load(Ordering::Relaxed) {
                     for _ in 0..100 {
-                        // Always the same value: sum and count of a whole histogram are proportional.
-                        telemetry.metrics().execution().fill_latency_ms(600.0);
-                        swing.order(Side::Buy, OrderType::Limit, OrderStatus::Filled);
-                        recorded += 1;
+                        // One value a bucket: the buckets of a whole histogram say what its sum is.
+                        for value in [50.0, 600.0, 3_000.0] {
+                            telemetry.metrics().execution().fill_latency_ms(value);
+                            swing.order(Side::Buy, OrderType::Limit, OrderStatus::Filled);
+                            recorded += 1;
+                        }
                     }
                 }
                 recorded
@@ -204,10 +206,12 @@ fn concurrent_scrapes_see_no_torn_histogram_and_nothing_is_lost() {
     let read = |scrape: &str| {
         let figure = |series: &str| value(scrape, series).expect("on the scrape");
         let count = figure("trading_fill_latency_ms_count");
-        assert_eq!(figure("trading_fill_latency_ms_bucket{le=\"500.0\"}"), 0.0);
-        assert_eq!(figure("trading_fill_latency_ms_bucket{le=\"1000.0\"}"), count);
-        assert_eq!(figure("trading_fill_latency_ms_bucket{le=\"+Inf\"}"), count);
-        assert_eq!(figure("trading_fill_latency_ms_sum"), count * 600.0);
+        let up_to = |bound: &str| figure(&format!("trading_fill_latency_ms_bucket{{le=\"{bound}\"}}"));
+        let (fast, middle) = (up_to("100.0"), up_to("1000.0"));
+        assert_eq!((up_to("500.0"), up_to("2000.0")), (fast, middle));
+        assert_eq!((up_to("5000.0"), up_to("+Inf")), (count, count));
+        let sum = fast * 50.0 + (middle - fast) * 600.0 + (count - middle) * 3_000.0;
+        assert_eq!(figure("trading_fill_latency_ms_sum"), sum);
         count
     };
     while Instant::now() < until {
