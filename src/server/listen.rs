@@ -10,7 +10,8 @@ use std::time::Duration;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::{TcpListener, TcpStream};
+use socket2::SockRef;
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 
@@ -48,6 +49,9 @@ impl Default for Limits {
         }
     }
 }
+
+/// Connections that the system may hold for us until we accept them, as tokio's own listeners have it.
+const BACKLOG: u32 = 1024;
 
 /// How long a server that stops waits for a client that is in the middle of its request or of its answer: one that hangs
 /// must not hold up the end of the service.
@@ -132,13 +136,15 @@ async fn serve(
     first: mpsc::Sender<FirstBind>,
 ) -> bool {
     let connections = Connections::new(limits.connections);
+    let beside_ipv4 = addresses.iter().any(SocketAddr::is_ipv4);
     let listeners: Vec<_> = {
         let mut listeners = Vec::with_capacity(addresses.len());
         for asked in addresses {
-            let listener = TcpListener::bind(asked).await;
+            let listener = bind(asked, beside_ipv4);
             let bound = listener.as_ref().map_err(copy).and_then(TcpListener::local_addr);
             let _ = first.send(FirstBind { asked, bound }); // the starter waits for the last
-            let host = Host { routes: Arc::clone(&routes), limits, connections: Arc::clone(&connections) };
+            let connections = Arc::clone(&connections);
+            let host = Host { routes: Arc::clone(&routes), limits, beside_ipv4, connections };
             listeners.push(tokio::spawn(host.listen(asked, listener.ok(), stopping.clone())));
         }
         listeners
@@ -171,6 +177,19 @@ async fn until_stopped(stopping: &mut watch::Receiver<Option<Duration>>) {
     let _ = stopping.wait_for(Option::is_some).await;
 }
 
+/// A listener of the address. An IPv6 one beside an IPv4 one takes IPv6 alone: `::` would take the port of every IPv4
+/// address too, and the two could not be had together.
+fn bind(address: SocketAddr, beside_ipv4: bool) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    #[cfg(unix)]
+    socket.set_reuseaddr(true)?; // connections of the process before linger on the port
+    if beside_ipv4 && address.ip().to_canonical().is_ipv6() {
+        SockRef::from(&socket).set_only_v6(true)?;
+    }
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
+
 fn copy(error: &io::Error) -> io::Error {
     error.raw_os_error().map_or_else(|| error.kind().into(), io::Error::from_raw_os_error)
 }
@@ -180,6 +199,7 @@ fn copy(error: &io::Error) -> io::Error {
 struct Host {
     routes: Arc<Routes>,
     limits: Limits,
+    beside_ipv4: bool,
     connections: Arc<Connections>,
 }
 
@@ -195,7 +215,7 @@ impl Host {
                 break listener;
             }
             sleep(self.limits.bind_again).await;
-            listener = TcpListener::bind(address).await.ok();
+            listener = bind(address, self.beside_ipv4).ok();
             if listener.is_some() {
                 tracing::info!(target: "trading_telemetry", address = %address, "metrics_port_bound");
             }

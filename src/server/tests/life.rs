@@ -24,6 +24,25 @@ fn a_port_in_use_is_told_and_tried_again() {
 }
 
 #[test]
+fn all_addresses_of_both_families_are_listened_on_at_one_port() {
+    use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+    let Ok(free) = TcpListener::bind((Ipv6Addr::UNSPECIFIED, 0)) else { return }; // no IPv6 here
+    let port = free.local_addr().unwrap().port();
+    drop(free);
+    let here = |v4, v6| [SocketAddr::from((v4, port)), SocketAddr::from((v6, port))];
+    let [v4, v6] = here(Ipv4Addr::UNSPECIFIED, Ipv6Addr::UNSPECIFIED);
+    for addresses in [vec![v4, v6], vec![v6, v4], vec![v6]] {
+        let server = Server::start(addresses.clone(), Arc::new(routes(quiet())), Limits::default()).unwrap();
+        let refused: Vec<_> = server.unbound().map(|(address, error)| (address, error.to_string())).collect();
+        assert_eq!(refused, [], "{addresses:?}");
+        for address in here(Ipv4Addr::LOCALHOST, Ipv6Addr::LOCALHOST) {
+            assert_eq!(get(address, "/health", &[]).status, 200, "{address} of {addresses:?}");
+        }
+        assert!(server.shutdown(PATIENCE));
+    }
+}
+
+#[test]
 fn a_connection_serves_many_requests() {
     let (_server, address) = quick(routes(quiet()));
     let mut stream = connect(address);
