@@ -26,7 +26,7 @@ use crate::metrics::MetricsConfig;
 use crate::orders::Propagation;
 use crate::otlp::{self, install_crypto_provider};
 use crate::panics;
-use crate::server::{Access, Limits, MetricsEndpoint, Routes, Scraper, Server, TelemetryService};
+use crate::server::{Access, Limits, MetricsEndpoint, Routes, Scraper, Server, TelemetryService, remedy};
 use crate::settings::{self, Loaded, MountedMetrics, Propagator, Settings, Sources};
 use crate::shutdown::Signal;
 use crate::telemetry::{Core, Telemetry};
@@ -278,7 +278,7 @@ fn start_server(
     if monitoring.required
         && let Some((address, error)) = server.unbound().next()
     {
-        return Err(Kind::PortRequired { address, error: error.to_string() }.into());
+        return Err(Kind::PortRequired { address, error: error.to_string(), remedy: remedy(error) }.into());
     }
     Ok(server)
 }

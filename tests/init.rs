@@ -180,6 +180,20 @@ fn a_required_port_that_is_in_use_fails_the_start_which_can_be_tried_again() {
 }
 
 #[test]
+fn an_address_of_another_machine_is_told_as_such() {
+    let service = service(|| {
+        let error = init_telemetry().unwrap_err();
+        assert!(error.is_port_unavailable(), "{error}");
+        let text = error.to_string();
+        assert!(text.contains("SA_MONITORING__PROMETHEUS_HOST") && !text.contains("free"), "{text}");
+    })
+    // Reserved for documentation: no machine has it.
+    .variable("SA_MONITORING__PROMETHEUS_HOST", "192.0.2.1")
+    .variable("SA_MONITORING__REQUIRED", "true");
+    service.run(&[]);
+}
+
+#[test]
 fn one_start_per_process_also_after_the_end() {
     service(|| {
         let telemetry = init_telemetry().unwrap();

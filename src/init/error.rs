@@ -59,10 +59,9 @@ pub(super) enum Kind {
     #[error("no thread for the metrics server can be started, raise the limit of threads")]
     Server(#[source] std::io::Error),
     #[error(
-        "the metrics address {address} cannot be bound ({error}) and monitoring.required is set: free it, or set \
-         SA_MONITORING__PROMETHEUS_PORT to another port"
+        "the metrics address {address} cannot be bound ({error}) and monitoring.required is set: {remedy}"
     )]
-    PortRequired { address: SocketAddr, error: String },
+    PortRequired { address: SocketAddr, error: String, remedy: &'static str },
 }
 
 impl InitError {

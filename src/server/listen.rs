@@ -114,7 +114,7 @@ impl Server {
                 target: "trading_telemetry",
                 address = %address,
                 error = %error,
-                hint = "set SA_MONITORING__PROMETHEUS_PORT (monitoring.prometheus_port) to a free port; it is tried again every second",
+                hint = format!("{}; it is tried again every second", remedy(error)),
                 "metrics_port_unavailable"
             );
         }
@@ -125,6 +125,19 @@ impl Server {
         self.stop.send_replace(Some(deadline));
         // The thread never blocks; the margin is for a machine that is busy.
         self.ended.recv_timeout(deadline.saturating_add(Duration::from_secs(1))).unwrap_or(false)
+    }
+}
+
+/// What to write in place of an address that cannot be bound.
+pub(crate) fn remedy(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::AddrNotAvailable => {
+            "name an address of this machine in SA_MONITORING__PROMETHEUS_HOST (monitoring.prometheus_host)"
+        }
+        io::ErrorKind::PermissionDenied => {
+            "set SA_MONITORING__PROMETHEUS_PORT (monitoring.prometheus_port) to one that this user may open, such as 8001"
+        }
+        _ => "set SA_MONITORING__PROMETHEUS_PORT (monitoring.prometheus_port) to a free port",
     }
 }
 

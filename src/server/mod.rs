@@ -13,7 +13,7 @@ mod stream;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use listen::{Limits, Server};
+pub(crate) use listen::{Limits, Server, remedy};
 pub(crate) use routes::{Access, Answer, Endpoint, Request, Routes};
 pub(crate) use scrape::{MetricsEndpoint, Scraper};
 pub use service::TelemetryService;
