@@ -9,6 +9,7 @@ mod otlp_receiver;
 #[path = "support/process.rs"]
 mod process;
 
+use std::cell::RefCell;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
@@ -16,7 +17,7 @@ use http::{request, scrape, send, value};
 use otlp_receiver::{Behaviour, Receiver};
 use process::{events, eventually, port, service, until_told};
 use serde_json::Value;
-use trading_telemetry::{Telemetry, init_telemetry};
+use trading_telemetry::{Side, Telemetry, init_telemetry};
 
 #[test]
 fn a_panic_is_one_line_with_its_order_counted_and_on_disk_without_a_shutdown() {
@@ -56,6 +57,40 @@ fn the_panic_that_ends_a_process_is_on_disk_although_nobody_drops_the_handle() {
     });
     let log = service.run(&[]).log;
     assert_eq!((events(&log, "before").len(), events(&log, "service_panicked").len()), (1000, 1));
+}
+
+/// Works on an order while its thread is torn down.
+struct LastWord(Telemetry);
+
+impl Drop for LastWord {
+    fn drop(&mut self) {
+        let _order = self.0.order("abc123").span("cancel_order").entered();
+        self.0.metrics().strategy("SwingMomentum").trade(Side::Sell);
+        tracing::info!("last_word");
+    }
+}
+
+#[test]
+fn an_order_in_the_destructor_of_a_threads_local_does_not_end_the_process() {
+    thread_local! {
+        static LAST: RefCell<Option<LastWord>> = const { RefCell::new(None) };
+    }
+    let service = service(|| {
+        let telemetry = init_telemetry().unwrap();
+        let worker = telemetry.clone();
+        let thread = std::thread::spawn(move || {
+            // Destroyed last: its destructor is registered first.
+            LAST.with(|last| last.replace(Some(LastWord(worker.clone()))));
+            worker.order("abc122").span("submit_order").in_scope(|| tracing::info!("order_submitted"));
+        });
+        thread.join().unwrap();
+        let sold = r#"trading_trades_total{side="SELL",strategy="SwingMomentum"}"#;
+        assert_eq!(value(&scrape(port()), sold), Some(1.0));
+        telemetry.shutdown().unwrap();
+    });
+    let log = service.run(&[]).log;
+    assert_eq!(events(&log, "order_submitted")[0]["order_id"], "abc122");
+    assert_eq!(events(&log, "last_word").len(), 1);
 }
 
 /// Where a service asks for none it is no obstacle.

@@ -32,7 +32,12 @@ impl<'a> Order<'a> {
     }
 
     /// The span of one step of the order's life, `submit_order` say. Enter it, or instrument a future with it.
+    ///
+    /// It is a disabled one while the thread's own locals are destroyed.
     pub fn span(self, name: &str) -> Span {
+        if THREAD.try_with(|_| ()).is_err() {
+            return Span::none();
+        }
         // An absent option records nothing: the field stays empty.
         tracing::info_span!(
             target: "trading_telemetry::order",
@@ -43,4 +48,16 @@ impl<'a> Order<'a> {
             strategy = self.strategy,
         )
     }
+}
+
+thread_local! {
+    static THREAD: Lives = const { Lives };
+}
+
+/// Gone once the thread is being torn down, as the locals then are that the registry of spans stands on. It panics
+/// without them, and a panic in a destructor of a thread's local ends the process.
+struct Lives;
+
+impl Drop for Lives {
+    fn drop(&mut self) {}
 }
