@@ -19,6 +19,10 @@ pub(crate) trait Signal: Send + Sync {
     }
     /// Flushes and stops, and says what became of what was accepted. May be left behind at the deadline.
     fn shutdown(&self, deadline: Duration) -> SignalOutcome;
+    /// What has become of it so far, without waiting: what is said of one that was left behind.
+    fn so_far(&self) -> SignalOutcome {
+        SignalOutcome::default()
+    }
 }
 
 /// Who ends after whom: each stage has something to leave with the next on its way out.
@@ -39,7 +43,7 @@ impl Stage {
 }
 
 /// What a signal made of its shutdown.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct SignalOutcome {
     /// How many items were delivered in the life of the process, or `None` where that is no figure of the signal.
     pub(crate) delivered: Option<u64>,
@@ -67,6 +71,13 @@ pub struct SignalReport {
     pub error: Option<String>,
     /// How long it took.
     pub took: Duration,
+}
+
+impl SignalReport {
+    fn new(signal: &'static str, outcome: SignalOutcome, start: Instant) -> Self {
+        let SignalOutcome { delivered, lost, kept, error } = outcome;
+        Self { signal, delivered, lost, kept, error, took: start.elapsed() }
+    }
 }
 
 /// What became of everything that was accepted: a line a signal.
@@ -177,32 +188,21 @@ fn at_once(signals: &[Arc<dyn Signal>], start: Instant, over: Duration) -> Vec<S
         let spawned = thread.spawn(move || {
             let outcome = one.shutdown(deadline);
             // Nobody listens any more once the deadline has passed.
-            let _ = report.send(SignalReport {
-                signal: one.name(),
-                delivered: outcome.delivered,
-                lost: outcome.lost,
-                kept: outcome.kept,
-                error: outcome.error,
-                took: start.elapsed(),
-            });
+            let _ = report.send(SignalReport::new(one.name(), outcome, start));
         });
-        waiting.push((signal.name(), spawned.err().map(|error| format!("no thread: {error}"))));
+        waiting.push((signal, spawned.err().map(|error| format!("no thread: {error}"))));
     }
     drop(report);
     let mut finished = Vec::new();
     // A signal that meets the deadline itself still has to be heard.
     let until = start + over + Duration::from_millis(100);
     while let Ok(report) = reports.recv_timeout(until.saturating_duration_since(Instant::now())) {
-        waiting.retain(|(name, _)| *name != report.signal);
+        waiting.retain(|(signal, _)| signal.name() != report.signal);
         finished.push(report);
     }
-    finished.extend(waiting.into_iter().map(|(signal, error)| SignalReport {
-        signal,
-        delivered: None,
-        lost: 0,
-        kept: 0,
-        error: Some(error.unwrap_or_else(|| format!("not finished within {over:?}"))),
-        took: start.elapsed(),
+    finished.extend(waiting.into_iter().map(|(signal, error)| {
+        let error = Some(error.unwrap_or_else(|| format!("not finished within {over:?}")));
+        SignalReport::new(signal.name(), SignalOutcome { error, ..signal.so_far() }, start)
     }));
     finished
 }
@@ -236,21 +236,25 @@ mod tests {
 
         fn shutdown(&self, _deadline: Duration) -> SignalOutcome {
             std::thread::sleep(self.1);
-            SignalOutcome { delivered: Some(10), lost: self.2, kept: 0, error: None }
+            self.so_far()
+        }
+
+        fn so_far(&self) -> SignalOutcome {
+            SignalOutcome { delivered: Some(10), lost: self.2, ..SignalOutcome::default() }
         }
     }
 
     #[test]
     fn a_signal_that_hangs_is_reported_and_delays_nobody() {
         let signals: Vec<Arc<dyn Signal>> = vec![
-            Arc::new(Sleeper("hung", Duration::from_mins(10), 0)),
+            Arc::new(Sleeper("hung", Duration::from_mins(10), 7)),
             Arc::new(Sleeper("logs", Duration::ZERO, 0)),
         ];
-        let report = shut_down(&signals, Duration::from_millis(50));
+        let report = shut_down(&signals, Duration::from_secs(1));
         assert_eq!(report.signals()[0].signal, "logs");
-        assert_eq!(report.signals()[1].error.as_deref(), Some("not finished within 30ms"));
+        assert_eq!(report.signals()[1].error.as_deref(), Some("not finished within 600ms"));
         let error = report.into_result().unwrap_err();
-        assert_eq!(error.to_string(), "telemetry was lost at shutdown: 0 hung (not finished within 30ms)");
+        assert_eq!(error.to_string(), "telemetry was lost at shutdown: 7 hung (not finished within 600ms)");
     }
 
     #[test]

@@ -211,6 +211,6 @@ impl Signal for HealthSignal {
 
     fn shutdown(&self, _: Duration) -> SignalOutcome {
         self.0.stop();
-        SignalOutcome { delivered: None, kept: 0, lost: 0, error: None }
+        SignalOutcome::default()
     }
 }

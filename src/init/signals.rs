@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::lock::lock;
 use crate::logs::{DropReason, LogStats, Logs};
-use crate::otlp::{Otlp, OtlpReport};
+use crate::otlp::Otlp;
 use crate::server::Server;
 use crate::settings;
 use crate::shutdown::{Signal, SignalOutcome, Stage};
@@ -28,6 +28,10 @@ impl Signal for LogsSignal {
 
     fn shutdown(&self, deadline: Duration) -> SignalOutcome {
         let error = self.0.shutdown(deadline).err().map(|error| error.to_string());
+        SignalOutcome { error, ..self.so_far() }
+    }
+
+    fn so_far(&self) -> SignalOutcome {
         let stats = || std::iter::once(self.0.stats()).chain(self.0.audit_stats());
         let lost = |stats: &LogStats| {
             DropReason::ALL.iter().map(|reason| stats.dropped(*reason)).sum::<u64>() + stats.audit_lost()
@@ -35,8 +39,7 @@ impl Signal for LogsSignal {
         SignalOutcome {
             delivered: Some(stats().map(|stats| stats.written()).sum()),
             lost: stats().map(|stats| lost(stats)).sum(),
-            kept: 0,
-            error,
+            ..SignalOutcome::default()
         }
     }
 }
@@ -59,19 +62,19 @@ impl Signal for ServerSignal {
         let server = lock(&self.0).take();
         let ended = server.is_none_or(|server| server.shutdown(deadline));
         let error = (!ended).then(|| "requests were cut off".to_owned());
-        SignalOutcome { delivered: None, lost: 0, kept: 0, error }
+        SignalOutcome { error, ..SignalOutcome::default() }
     }
 }
 
 /// The export, shared by its signals: the first one that ends ends it for all.
 pub(super) struct Export {
     otlp: Otlp,
-    report: OnceLock<OtlpReport>,
+    ended: OnceLock<()>,
 }
 
 impl Export {
     pub(super) fn new(otlp: Otlp) -> Arc<Self> {
-        Arc::new(Self { otlp, report: OnceLock::new() })
+        Arc::new(Self { otlp, ended: OnceLock::new() })
     }
 
     pub(super) fn otlp(&self) -> &Otlp {
@@ -103,12 +106,18 @@ impl Signal for ExportSignal {
     }
 
     fn shutdown(&self, deadline: Duration) -> SignalOutcome {
-        let report = self.export.report.get_or_init(|| self.export.otlp.shutdown(deadline)).of(self.signal);
+        self.export.ended.get_or_init(|| {
+            self.export.otlp.shutdown(deadline);
+        });
+        self.so_far()
+    }
+
+    fn so_far(&self) -> SignalOutcome {
+        let report = self.export.otlp.stats().report().of(self.signal);
         SignalOutcome {
             delivered: Some(report.exported),
             lost: report.lost + report.waiting,
-            kept: 0,
-            error: None,
+            ..SignalOutcome::default()
         }
     }
 }

@@ -503,24 +503,20 @@ impl Signal for AlertsSignal {
         self.0.command(Command::Shutdown(deadline, reply));
         // The delivery keeps the deadline; the margin is for its last commit.
         let drained = drained.recv_timeout(deadline + Duration::from_secs(1));
-        let sent = |severity| self.0.shared.view.sent(severity);
-        let delivered = Some(AlertSeverity::ALL.into_iter().map(sent).sum());
+        let so_far = self.so_far();
         match drained {
             Ok(Drained { unsent, stored }) => {
-                let number: usize = unsent.iter().map(|(_, number)| number).sum();
-                SignalOutcome {
-                    delivered,
-                    lost: if stored { 0 } else { number as u64 },
-                    error: None,
-                    kept: if stored { number as u64 } else { 0 },
-                }
+                let number = unsent.iter().map(|(_, number)| number).sum::<usize>() as u64;
+                let (kept, lost) = if stored { (number, 0) } else { (0, number) };
+                SignalOutcome { lost, kept, ..so_far }
             }
-            Err(_) => SignalOutcome {
-                delivered,
-                lost: 0,
-                error: Some("the alerts' thread did not answer".into()),
-                kept: 0,
-            },
+            Err(_) => SignalOutcome { error: Some("the alerts' thread did not answer".into()), ..so_far },
         }
+    }
+
+    fn so_far(&self) -> SignalOutcome {
+        let sent = |severity| self.0.shared.view.sent(severity);
+        let delivered = Some(AlertSeverity::ALL.into_iter().map(sent).sum());
+        SignalOutcome { delivered, ..SignalOutcome::default() }
     }
 }
