@@ -351,6 +351,37 @@ fn what_is_set_up_or_silenced_holds_for_what_the_service_does_next() {
     running.finish();
 }
 
+#[test]
+fn whoever_sends_alerts_without_a_pause_keeps_no_rule_from_being_evaluated() {
+    let service = service(|| {
+        let telemetry = init_telemetry().unwrap();
+        let alerts = telemetry.alerts().clone();
+        std::thread::spawn(move || {
+            loop {
+                alerts.send_alert(AlertSeverity::Info, "Tick", "", NO_METADATA);
+            }
+        });
+        obey(&telemetry);
+    });
+    let slack = FakeSlack::start();
+    let service = with_slack(service, &slack);
+    let mut running = service.start(&[]);
+    seen(&slack, 1);
+    let began = Instant::now();
+    for psi in ["0.3", "0.01", "0.3", "0.01"] {
+        running.tell(&format!("psi {psi}"));
+        let is_over = |arrival: &Arrival| headline(arrival).contains("RESOLVED") == (psi == "0.01");
+        eventually("the change", || {
+            let told = slack.fake.accepted();
+            let last = told.iter().rfind(|arrival| headline(arrival).ends_with("Model Drift"));
+            last.is_some_and(is_over).then_some(())
+        });
+    }
+    // Four evaluations, each a tenth of a second after the other.
+    assert!(began.elapsed() < Duration::from_secs(15), "{:?}", began.elapsed());
+    running.finish();
+}
+
 struct Listener;
 
 impl fake::Service for Listener {

@@ -221,21 +221,23 @@ impl Engine {
                 let wait = due.saturating_sub(self.clock.monotonic());
                 next.min(tokio::time::Instant::now() + wait)
             });
+            // Whoever sends without a pause must not keep the rules from being evaluated.
+            let is_due = tokio::time::Instant::now() >= next;
             tokio::select! {
                 biased;
-                () = shared.wake.notified() => {
+                collected = finished(&mut foreign), if foreign.is_some() => {
+                    foreign = None;
+                    self.evaluate(collected.as_ref());
+                }
+                () = shared.wake.notified(), if !is_due => {
                     self.woken();
-                    // Whoever sends without a pause must not keep the channels from sending.
+                    // Nor the channels from sending.
                     tokio::task::yield_now().await;
                 }
                 command = self.commands.recv() => match command {
                     Some(command) => self.obey(command, &[]),
                     None => return,
                 },
-                collected = finished(&mut foreign), if foreign.is_some() => {
-                    foreign = None;
-                    self.evaluate(collected.as_ref());
-                }
                 () = tokio::time::sleep_until(until) => {
                     if tokio::time::Instant::now() < next {
                         self.woken();
