@@ -2,6 +2,8 @@
 
 use tracing::Span;
 
+use super::context::is_there;
+
 /// An order about to be worked on; [`Self::span`] makes the span that carries it.
 ///
 /// Everything inside the span carries the order's id, symbol and strategy: log lines, child spans, exemplars, alerts.
@@ -35,7 +37,8 @@ impl<'a> Order<'a> {
     ///
     /// It is a disabled one while the thread's own locals are destroyed.
     pub fn span(self, name: &str) -> Span {
-        if THREAD.try_with(|_| ()).is_err() {
+        // The registry of spans stands on the thread's locals, too, and panics without them.
+        if !is_there() {
             return Span::none();
         }
         // An absent option records nothing: the field stays empty.
@@ -48,16 +51,4 @@ impl<'a> Order<'a> {
             strategy = self.strategy,
         )
     }
-}
-
-thread_local! {
-    static THREAD: Lives = const { Lives };
-}
-
-/// Gone once the thread is being torn down, as the locals then are that the registry of spans stands on. It panics
-/// without them, and a panic in a destructor of a thread's local ends the process.
-struct Lives;
-
-impl Drop for Lives {
-    fn drop(&mut self) {}
 }
