@@ -28,7 +28,7 @@ use super::reader::SharedReader;
 use super::registry::Registry;
 use crate::told::{Told, ToldOf};
 pub(crate) use callbacks::CALLBACK_THREAD;
-use callbacks::Callbacks;
+use callbacks::{Admits, Callbacks};
 use overflow::Overflow;
 use refusals::{ADDED, FINITE, RISING, Refusals, Refusing, TOTAL};
 
@@ -94,6 +94,25 @@ impl Guarded {
         let refused = self.registry.refusals_of(&name);
         Arc::new(Refusals { instrument: name, admitted, refused, told: Told::default() })
     }
+
+    /// Admits the totals that a scrape can hold, of a callback of the instrument `name`.
+    fn totals(&self, name: &str) -> Admits<f64> {
+        self.within(name, TOTAL)
+    }
+
+    fn finite(&self, name: &str) -> Admits<f64> {
+        self.within(name, FINITE)
+    }
+
+    fn within(&self, name: &str, admitted: RangeInclusive<f64>) -> Admits<f64> {
+        let refusals = self.refusals(name.to_owned(), admitted);
+        Arc::new(move |value| refusals.admit(value))
+    }
+}
+
+/// A scrape can hold every whole number.
+fn every<T>(_: &Guarded, _: &str) -> Admits<T> {
+    Arc::new(|_| true)
 }
 
 macro_rules! guarded {
@@ -113,27 +132,14 @@ macro_rules! guarded {
             $instrument::new(self.refusing(inner.build(), builder.name.into_owned(), $admitted))
         })+
     };
-    (observable whole $($name:ident: $instrument:ty, $value:ty);+ $(;)?) => {
+    (observable $($name:ident: $instrument:ty, $value:ty, $admits:path);+ $(;)?) => {
         $(fn $name(&self, builder: AsyncInstrumentBuilder<'_, $instrument, $value>) -> $instrument {
             let mut inner = self.inner.$name(builder.name.clone());
             inner.description = builder.description;
             inner.unit = builder.unit;
+            let admits = $admits(self, &builder.name);
             for callback in builder.callbacks {
-                inner.callbacks.push(self.callbacks.add(&builder.name, callback, |_| true));
-            }
-            inner.build()
-        })+
-    };
-    (observable floats $($name:ident: $instrument:ident, $admitted:expr);+ $(;)?) => {
-        $(fn $name(&self, builder: AsyncInstrumentBuilder<'_, $instrument<f64>, f64>) -> $instrument<f64> {
-            let mut inner = self.inner.$name(builder.name.clone());
-            inner.description = builder.description;
-            inner.unit = builder.unit;
-            let refusals = self.refusals(builder.name.clone().into_owned(), $admitted);
-            for callback in builder.callbacks {
-                let refusals = Arc::clone(&refusals);
-                let admits = move |value| refusals.admit(value);
-                inner.callbacks.push(self.callbacks.add(&builder.name, callback, admits));
+                inner.callbacks.push(self.callbacks.add(&builder.name, callback, Arc::clone(&admits)));
             }
             inner.build()
         })+
@@ -166,15 +172,13 @@ impl InstrumentProvider for Guarded {
         f64_up_down_counter: UpDownCounter, ADDED;
         f64_gauge: Gauge, FINITE;
     );
-    guarded!(observable whole
-        u64_observable_counter: ObservableCounter<u64>, u64;
-        i64_observable_up_down_counter: ObservableUpDownCounter<i64>, i64;
-        u64_observable_gauge: ObservableGauge<u64>, u64;
-        i64_observable_gauge: ObservableGauge<i64>, i64;
-    );
-    guarded!(observable floats
-        f64_observable_counter: ObservableCounter, TOTAL;
-        f64_observable_up_down_counter: ObservableUpDownCounter, FINITE;
-        f64_observable_gauge: ObservableGauge, FINITE;
+    guarded!(observable
+        u64_observable_counter: ObservableCounter<u64>, u64, every;
+        f64_observable_counter: ObservableCounter<f64>, f64, Self::totals;
+        i64_observable_up_down_counter: ObservableUpDownCounter<i64>, i64, every;
+        f64_observable_up_down_counter: ObservableUpDownCounter<f64>, f64, Self::finite;
+        u64_observable_gauge: ObservableGauge<u64>, u64, every;
+        i64_observable_gauge: ObservableGauge<i64>, i64, every;
+        f64_observable_gauge: ObservableGauge<f64>, f64, Self::finite;
     );
 }

@@ -15,6 +15,9 @@ use opentelemetry::metrics::{AsyncInstrument, Callback};
 use crate::lock::lock;
 use crate::told::Told;
 
+/// Whether a scrape can hold a value.
+pub(super) type Admits<T> = Arc<dyn Fn(T) -> bool + Send + Sync>;
+
 /// Name of the threads that run a service's callbacks; the panic hook knows them by it.
 pub(crate) const CALLBACK_THREAD: &str = "telemetry-callbacks";
 /// How long one batch of callbacks may take before the one that it stands at is left behind.
@@ -36,12 +39,12 @@ impl Callbacks {
         &self,
         name: &str,
         callback: Callback<T>,
-        admits: impl Fn(T) -> bool + Send + Sync + 'static,
+        admits: Admits<T>,
     ) -> Callback<T> {
         let entry = Arc::new(CallbackEntry {
             name: name.to_owned(),
             callback,
-            admits: Box::new(admits),
+            admits,
             reported: Mutex::default(),
             running: AtomicBool::new(false),
             told: Told::default(),
@@ -134,7 +137,7 @@ trait Entry: Send + Sync {
 struct CallbackEntry<T> {
     name: String,
     callback: Callback<T>,
-    admits: Box<dyn Fn(T) -> bool + Send + Sync>,
+    admits: Admits<T>,
     /// What the last run reported; empty after one that failed, so that nothing stale is shown.
     reported: Mutex<Vec<(T, Vec<KeyValue>)>>,
     running: AtomicBool,
