@@ -472,7 +472,6 @@ fn observation(
     context: &Context<'_>,
 ) -> Observation {
     let now = context.now.monotonic;
-    let reached = watching.known.state.level();
     let at = match sample.recorded {
         Recorded::At(at) => Some(context.timeline.at(at).min(now)),
         Recorded::Unknown => Some(now),
@@ -483,7 +482,7 @@ fn observation(
         (None, _) => Reading::Invalid,
         (Some(at), Some(window)) => {
             window.push(&sample.measured, now);
-            through(window, rule, reached, &sample.measured, at, now)
+            through(window, rule, watching.known.state.level(), &sample.measured, at, now)
         }
         (Some(at), None) => match sample.measured {
             Measured::Gauge { last, worst } => Reading::Value { last, worst: worst.unwrap_or(last), at },
