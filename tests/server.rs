@@ -33,8 +33,11 @@ const FILLED: &str =
     r#"trading_orders_total{order_type="LIMIT",side="BUY",status="FILLED",strategy="SwingMomentum"}"#;
 
 /// Waits until [`serve`] has begun and counted its order.
-fn served(port: u16) {
-    eventually("the order", || try_scrape(port).filter(|scrape| value(scrape, FILLED) == Some(1.0)));
+fn served(port: u16, headers: &[(&str, &str)]) {
+    eventually("the order", || {
+        let response = request(port, "GET", "/metrics", headers).ok()?;
+        (value(response.text(), FILLED) == Some(1.0)).then_some(())
+    });
 }
 
 #[test]
@@ -90,11 +93,7 @@ fn a_bearer_token_guards_what_is_there_and_what_is_not() {
         .file("token", "s3cr3t-t0k3n\r\n");
     let running = service.start(&[]);
     let port = service.port();
-    let right = [("authorization", "Bearer s3cr3t-t0k3n")];
-    eventually("the order", || {
-        let response = request(port, "GET", "/metrics", &right).ok()?;
-        (value(response.text(), FILLED) == Some(1.0)).then_some(())
-    });
+    served(port, &[("authorization", "Bearer s3cr3t-t0k3n")]);
     let status = |target: &str, authorization: &str| {
         let headers = [("authorization", authorization)];
         request(port, "GET", target, if authorization.is_empty() { &[] } else { &headers }).unwrap()
@@ -148,7 +147,7 @@ fn a_request_gets_what_it_asks_for() {
     let service = service(|| serve());
     let running = service.start(&[]);
     let port = service.port();
-    served(port);
+    served(port, &[]);
     let get = |target: &str, headers: &[(&str, &str)]| request(port, "GET", target, headers).unwrap();
 
     let plain = get("/metrics", &[]);
@@ -207,7 +206,7 @@ fn rude_clients_are_told_or_let_go_and_harm_nobody() {
     let service = service(|| serve());
     let running = service.start(&[]);
     let port = service.port();
-    served(port);
+    served(port, &[]);
 
     let drip = std::thread::spawn(move || {
         let mut client = connect(port).unwrap();
@@ -276,7 +275,7 @@ fn a_thousand_connections_keep_no_scrape_out() {
     });
     let running = service.start(&[]);
     let port = service.port();
-    served(port);
+    served(port, &[]);
     let clients: Vec<_> = (0..4).map(|_| service.start(&[("CLIENT_OF", &port.to_string())])).collect();
     for client in &clients {
         eventually("connections", || client.output().contains("connected 250").then_some(()));
